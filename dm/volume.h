@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Volumes: what builderd asks of a storage backend. Two implement it: `file` (ext4 image files) and `dm` (thin devices).
+ * Volumes: what builderd asks of a storage backend. Two implement it: `file` (ext4 image files) and `dm` (thin
+ * devices).
  *
- * Vocabulary: a *volume* is an ext4 file system while a build writes it; a *chain* is the read-only snapshot taken after a layer,
- * named by tenant and chainID; a *rootfs* is the sealed product, named by build id; a *product key* names
- * what a rootfs was made from, so that the same image gives the same product without work.
+ * Vocabulary: a *volume* is an ext4 file system while a build writes it; a *chain* is the read-only snapshot taken
+ * after a layer, named by tenant and chainID; a *rootfs* is the sealed product, named by build id; a *product key*
+ * names what a rootfs was made from, so that the same image gives the same product without work.
  *
- * Calls block and may be made from several build threads at once on different volumes; the backend locks what it shares.
- * All ids were validated by the caller (msg_*_id_is_valid). Errors are sentences in E.
+ * Calls block and may be made from several build threads at once on different volumes; the backend locks what it
+ * shares. All ids were validated by the caller (msg_*_id_is_valid). Errors are sentences in E.
  */
 #ifndef DM_VOLUME_H
 #define DM_VOLUME_H
@@ -22,26 +23,26 @@ struct store;  /* an open backend */
 struct volume; /* a build's writable volume; one thread uses it */
 
 struct store_options {
-	const char *state_dir;	 /* absolute */
-	unsigned fetch_uid;	 /* owner of the blob directories */
+	const char *state_dir;    /* absolute */
+	unsigned fetch_uid;       /* owner of the blob directories */
 	uint64_t cache_max_bytes; /* blobs and chains that no build uses may take this much */
 };
 
 struct chain_info {
 	uint64_t used_bytes, used_inodes; /* the ledger at the chain's end */
-	uint64_t size_bytes;		  /* of the volume */
+	uint64_t size_bytes;              /* of the volume */
 };
 
 struct rootfs_info {
 	uint64_t used_bytes, used_inodes;
-	uint64_t size_bytes;	/* of the block device or file */
+	uint64_t size_bytes;    /* of the block device or file */
 	struct digest checksum; /* SHA-256 of all size_bytes */
-	char path[256];		/* what metald opens */
+	char path[256];         /* what metald opens */
 };
 
 struct store_usage {
 	uint64_t total_bytes, free_bytes; /* of the medium */
-	uint64_t used_bytes;		  /* by all tenants */
+	uint64_t used_bytes;              /* by all tenants */
 };
 
 struct volume_ops {
@@ -60,19 +61,20 @@ struct volume_ops {
 
 	/* -ENOENT: not cached. */
 	int (*chain_find)(struct store *s, const char *tenant, const struct digest *chain_id, struct chain_info *out,
-		struct err *e);
+	        struct err *e);
 
-	/* A writable volume for BUILD: a snapshot of PARENT, or an empty ext4 if NULL; at least SIZE_BYTES big, with inodes for
-	 * INODES. -ENOENT if the parent is gone. */
+	/* A writable volume for BUILD: a snapshot of PARENT, or an empty ext4 if NULL; at least SIZE_BYTES big, with
+	 * inodes for INODES. -ENOENT if the parent is gone. */
 	int (*create)(struct store *s, const char *tenant, const char *build, const struct digest *parent,
-		uint64_t size_bytes, uint64_t inodes, struct volume **out, struct err *e);
+	        uint64_t size_bytes, uint64_t inodes, struct volume **out, struct err *e);
 
-	/* Mount it nowhere (a detached mount: nosuid, nodev, noexec, noatime); returns a descriptor of its root, which the caller
-	 * closes; unmount waits until the kernel has let go. */
+	/* Mount it nowhere (a detached mount: nosuid, nodev, noexec, noatime); returns a descriptor of its root, which
+	 * the caller closes; unmount waits until the kernel has let go. */
 	int (*mount)(struct volume *v, struct err *e);
 	int (*unmount)(struct volume *v, struct err *e);
 
-	/* Make a mounted volume bigger, to at least SIZE_BYTES in all, inodes in proportion. ROOT_FD is the mount's root. */
+	/* Make a mounted volume bigger, to at least SIZE_BYTES in all, inodes in proportion. ROOT_FD is the mount's
+	 * root. */
 	int (*grow)(struct volume *v, int root_fd, uint64_t size_bytes, struct err *e);
 	uint64_t (*size)(const struct volume *v);
 
@@ -85,23 +87,25 @@ struct volume_ops {
 	/* A read-only descriptor of the unmounted volume's bytes, for hashing. The caller closes it. */
 	int (*open_raw)(struct volume *v, struct err *e);
 
-	/* Make the volume the rootfs of its build, durable before it returns; frees V in every case. METADATA (bytes of metadata.json) is
-	 * put beside it. INFO's sizes and checksum are the caller's, path is filled in. */
+	/* Make the volume the rootfs of its build, durable before it returns; frees V in every case. METADATA (bytes of
+	 * metadata.json) is put beside it. INFO's sizes and checksum are the caller's, path is filled in. */
 	int (*seal)(struct volume *v, const struct digest *product_key, const char *metadata, size_t metadata_len,
-		struct rootfs_info *info, struct err *e);
+	        struct rootfs_info *info, struct err *e);
 
 	/* Throw an unfinished volume away, mounted or not. Takes NULL. */
 	void (*discard)(struct volume *v);
 
-	/* A sealed rootfs with this product key becomes BUILD's rootfs too, without work. *METADATA is the caller's to free.
-	 * -ENOENT: none. */
+	/* A sealed rootfs with this product key becomes BUILD's rootfs too, without work. *METADATA is the caller's to
+	 * free. -ENOENT: none. */
 	int (*share)(struct store *s, const char *tenant, const char *build, const struct digest *product_key,
-		struct rootfs_info *info, char **metadata, size_t *metadata_len, struct err *e);
+	        struct rootfs_info *info, char **metadata, size_t *metadata_len, struct err *e);
 
 	/* Read-only descriptor of a sealed rootfs. -ENOENT: none. */
-	int (*rootfs_open)(struct store *s, const char *tenant, const char *build, struct rootfs_info *info, struct err *e);
+	int (*rootfs_open)(
+	        struct store *s, const char *tenant, const char *build, struct rootfs_info *info, struct err *e);
 
-	/* Delete BUILD's rootfs and what it left (not shared chains). FREED gets the bytes that came back. -ENOENT: none. */
+	/* Delete BUILD's rootfs and what it left (not shared chains). FREED gets the bytes that came back. -ENOENT:
+	 * none. */
 	int (*rootfs_delete)(struct store *s, const char *tenant, const char *build, uint64_t *freed, struct err *e);
 
 	/* Bring the caches below cache_max_bytes, oldest use first. */

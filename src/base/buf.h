@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A growing byte buffer. Running out of memory aborts: buffers are bounded by their callers, who check before they append. */
+/* A growing byte buffer. Running out of memory aborts: buffers are bounded by their callers, who check before they
+ * append. */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
 

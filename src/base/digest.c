@@ -23,15 +23,16 @@ static int hex_value(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* algorithm ::= component (separator component)*, component ::= [a-z0-9]+, separator ::= [+._-]; encoded ::= [a-zA-Z0-9=_-]+ */
+/* algorithm ::= component (separator component)*, component ::= [a-z0-9]+, separator ::= [+._-]; encoded ::=
+ * [a-zA-Z0-9=_-]+ */
 static bool is_well_formed(const char *text, size_t len, size_t colon)
 {
 	if (!colon || colon + 1 >= len)
 		return false;
 	for (size_t i = 0; i < colon; i++) {
 		bool is_sep = memchr("+._-", text[i], 4) != NULL;
-		if (is_sep ? !i || i + 1 == colon || memchr("+._-", text[i - 1], 4) :
-			     !(islower((unsigned char)text[i]) || isdigit((unsigned char)text[i])))
+		if (is_sep ? !i || i + 1 == colon || memchr("+._-", text[i - 1], 4)
+		           : !(islower((unsigned char)text[i]) || isdigit((unsigned char)text[i])))
 			return false;
 	}
 	for (size_t i = colon + 1; i < len; i++)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * OCI digests: grammar and text form only; hashing is src/digest/hash.h.
- * Source: OCI image-spec descriptor.md, "Digests": algorithm ":" encoded; sha256 is 64 and sha512 128 lower-case hex digits.
+ * Source: OCI image-spec descriptor.md, "Digests": algorithm ":" encoded; sha256 is 64 and sha512 128 lower-case hex
+ * digits.
  */
 #ifndef BASE_DIGEST_H
 #define BASE_DIGEST_H
@@ -26,8 +27,8 @@ struct digest {
 /* 32, 64, or 0 for an unknown algorithm. */
 size_t digest_size(uint32_t algorithm);
 
-/* Parse LEN bytes of TEXT. -EINVAL with kind BAD_DIGEST for a wrong form, UNSUPPORTED_DIGEST for a well-formed digest of
- * an algorithm we do not know. */
+/* Parse LEN bytes of TEXT. -EINVAL with kind BAD_DIGEST for a wrong form, UNSUPPORTED_DIGEST for a well-formed digest
+ * of an algorithm we do not know. */
 int digest_parse(struct digest *d, const char *text, size_t len, struct err *e);
 
 /* "sha256:..." into OUT; returns OUT. */

@@ -7,7 +7,7 @@
 
 static const char *const kind_names[ERR_KIND_COUNT] = {
 #define X(id, name) [ERR_KIND_##id] = name,
-	ERR_KINDS(X)
+        ERR_KINDS(X)
 #undef X
 };
 

@@ -70,7 +70,7 @@ enum err_kind {
 #define X(id, name) ERR_KIND_##id,
 	ERR_KINDS(X)
 #undef X
-		ERR_KIND_COUNT
+	        ERR_KIND_COUNT
 };
 
 struct err {
@@ -89,7 +89,7 @@ int err_set(struct err *e, int code, const char *fmt, ...) __attribute__((format
 
 /* The same with a kind. */
 int err_kind_set(struct err *e, int code, enum err_kind kind, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
+        __attribute__((format(printf, 4, 5)));
 
 /* The same as err_set with ": strerror(-CODE)" appended, for a failed system call. */
 int err_sys(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

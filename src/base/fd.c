@@ -95,9 +95,9 @@ int fd_slurp(int fd, size_t max, char **out, size_t *len)
 int fd_open_beneath(int dirfd, const char *path, int flags, mode_t mode)
 {
 	struct open_how how = {
-		.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
-		.mode = flags & (O_CREAT | O_TMPFILE) ? mode : 0,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
+	        .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
+	        .mode = flags & (O_CREAT | O_TMPFILE) ? mode : 0,
+	        .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
 	};
 	long fd;
 

@@ -14,7 +14,8 @@ int fd_write_all(int fd, const void *data, size_t len);
 int fd_pwrite_all(int fd, const void *data, size_t len, off_t off);
 /* Read until LEN bytes or end of file; returns the count or -errno. */
 ssize_t fd_read_full(int fd, void *data, size_t len);
-/* The whole file from offset 0, at most MAX bytes, NUL-terminated behind *LEN. -EFBIG above MAX. The caller frees *OUT. */
+/* The whole file from offset 0, at most MAX bytes, NUL-terminated behind *LEN. -EFBIG above MAX. The caller frees *OUT.
+ */
 int fd_slurp(int fd, size_t max, char **out, size_t *len);
 
 /* Open PATH beneath DIRFD: never leaves it, by "..", absolute path, symlink or magic link (openat2 RESOLVE_BENEATH |

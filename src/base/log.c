@@ -82,8 +82,8 @@ void log_write(enum log_level level, const char *msg, const struct log_kv *kv, u
 	gmtime_r(&ts.tv_sec, &tm);
 	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
 	if (conf.is_json) {
-		buf_printf(&b, "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"program\":\"%s\",\"msg\":", when, ts.tv_nsec / 1000000,
-			log_level_name(level), conf.program);
+		buf_printf(&b, "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"program\":\"%s\",\"msg\":", when,
+		        ts.tv_nsec / 1000000, log_level_name(level), conf.program);
 		quote(&b, msg, true);
 	} else {
 		buf_printf(&b, "%s.%03ldZ %-5s %s: ", when, ts.tv_nsec / 1000000, log_level_name(level), conf.program);

@@ -21,7 +21,7 @@ struct loop_timer {
 	struct loop *loop;
 	int64_t due_ms;
 	uint64_t serial; /* equal times fire in the order they were set */
-	size_t slot;	 /* index in the heap */
+	size_t slot;     /* index in the heap */
 	loop_timer_fn *fn;
 	void *arg;
 };
@@ -30,7 +30,7 @@ struct loop {
 	int epoll_fd;
 	bool is_stopped;
 	int code;
-	struct loop_source *dead;  /* removed in this round, freed at its end */
+	struct loop_source *dead; /* removed in this round, freed at its end */
 	struct loop_timer **heap; /* owns: binary heap by due time */
 	size_t heap_len, heap_cap;
 	uint64_t serial;
@@ -174,7 +174,8 @@ struct loop_timer *loop_timer_add(struct loop *l, int64_t delay_ms, loop_timer_f
 
 	if (!t)
 		return NULL;
-	*t = (struct loop_timer){.loop = l, .due_ms = time_mono_ms() + (delay_ms > 0 ? delay_ms : 0), .fn = fn, .arg = arg};
+	*t = (struct loop_timer){
+	        .loop = l, .due_ms = time_mono_ms() + (delay_ms > 0 ? delay_ms : 0), .fn = fn, .arg = arg};
 	t->serial = l->serial++;
 	if (l->heap_len == l->heap_cap) {
 		l->heap_cap = l->heap_cap ? l->heap_cap * 2 : 16;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Configuration: UNKEY_BUILDERD_* variables, from the environment or a KEY=VALUE file. One table (config.c) holds name, type,
- * range, default and help of each; an unknown name or a bad value is an error that names it, its value and what was
- * expected. builderd validates and hands the canonical set to its children through their environment.
+ * Configuration: UNKEY_BUILDERD_* variables, from the environment or a KEY=VALUE file. One table (config.c) holds name,
+ * type, range, default and help of each; an unknown name or a bad value is an error that names it, its value and what
+ * was expected. builderd validates and hands the canonical set to its children through their environment.
  */
 #ifndef BUILD_CONFIG_H
 #define BUILD_CONFIG_H
@@ -18,38 +18,39 @@
 
 struct config {
 	/* service */
-	char *address;		      /* ADDRESS, IPv4 or IPv6 literal */
-	uint64_t port;		      /* PORT, 0 = any free one */
+	char *address;                  /* ADDRESS, IPv4 or IPv6 literal */
+	uint64_t port;                  /* PORT, 0 = any free one */
 	uint64_t max_concurrent_builds; /* MAX_CONCURRENT_BUILDS */
-	uint64_t build_timeout_ms;    /* BUILD_TIMEOUT, a duration: 15m */
-	uint64_t shutdown_timeout_ms; /* SHUTDOWN_TIMEOUT */
-	char *log_level;	      /* LOG_LEVEL: debug info warn error */
-	char *log_format;	      /* LOG_FORMAT: text json */
+	uint64_t build_timeout_ms;      /* BUILD_TIMEOUT, a duration: 15m */
+	uint64_t shutdown_timeout_ms;   /* SHUTDOWN_TIMEOUT */
+	char *log_level;                /* LOG_LEVEL: debug info warn error */
+	char *log_format;               /* LOG_FORMAT: text json */
 	/* storage */
-	char *storage_backend;	      /* STORAGE_BACKEND: auto file dm */
-	char *state_dir;	      /* STATE_DIR: volumes, caches, products */
-	uint64_t retention_days;      /* STORAGE_RETENTION_DAYS */
-	uint64_t max_size_gb;	      /* STORAGE_MAX_SIZE_GB */
-	uint64_t cache_max_size_gb;   /* STORAGE_CACHE_MAX_SIZE_GB */
-	char *database_type;	      /* DATABASE_TYPE: sqlite */
-	char *database_dir;	      /* DATABASE_DATA_DIR, "" = STATE_DIR/jobs */
+	char *storage_backend;      /* STORAGE_BACKEND: auto file */
+	char *state_dir;            /* STATE_DIR: volumes, caches, products */
+	uint64_t retention_days;    /* STORAGE_RETENTION_DAYS */
+	uint64_t max_size_gb;       /* STORAGE_MAX_SIZE_GB */
+	uint64_t cache_max_size_gb; /* STORAGE_CACHE_MAX_SIZE_GB */
+	char *database_type;        /* DATABASE_TYPE: sqlite */
+	char *database_dir;         /* DATABASE_DATA_DIR, "" = STATE_DIR/jobs */
 	/* images */
-	char *registry_mirror;	      /* DOCKER_REGISTRY_MIRROR */
-	char *insecure_registries;    /* DOCKER_INSECURE_REGISTRIES: host:port,... plain HTTP; loopback always may */
-	char *allowed_registries;     /* DOCKER_ALLOWED_REGISTRIES: exact, *, *.domain */
-	char *registry_auth_file;     /* DOCKER_AUTH_FILE: a docker config.json of the operator */
-	char *local_images_dir;	      /* LOCAL_IMAGES_DIR: oci: and docker-archive: sources lie below it; "" = refused */
-	bool allow_private_addresses; /* DOCKER_ALLOW_PRIVATE: registries at private addresses; loopback literals always may */
+	char *registry_mirror;     /* DOCKER_REGISTRY_MIRROR */
+	char *insecure_registries; /* DOCKER_INSECURE_REGISTRIES: host:port,... plain HTTP; loopback always may */
+	char *allowed_registries;  /* DOCKER_ALLOWED_REGISTRIES: exact, *, *.domain */
+	char *registry_auth_file;  /* DOCKER_AUTH_FILE: a docker config.json of the operator */
+	char *local_images_dir;    /* LOCAL_IMAGES_DIR: oci: and docker-archive: sources lie below it; "" = refused */
+	bool allow_private_addresses; /* DOCKER_ALLOW_PRIVATE: registries at private addresses; loopback literals always
+	                                 may */
 	uint64_t max_image_size_gb;   /* DOCKER_MAX_IMAGE_SIZE_GB */
 	uint64_t pull_timeout_ms;     /* DOCKER_PULL_TIMEOUT */
 	uint64_t parallel_downloads;  /* DOCKER_PARALLEL_DOWNLOADS */
 	/* tenants */
-	char *default_tier;	      /* TENANT_DEFAULT_TIER */
-	uint64_t build_max_bytes;     /* BUILD_MAX_DISK_GB in bytes: quota of one build unless its request asks for less */
-	uint64_t build_max_inodes;    /* BUILD_MAX_INODES */
+	char *default_tier;        /* TENANT_DEFAULT_TIER */
+	uint64_t build_max_bytes;  /* BUILD_MAX_DISK_BYTES: quota of one build unless its request asks for less */
+	uint64_t build_max_inodes; /* BUILD_MAX_INODES */
 	/* sandbox */
-	uint64_t uid_base;	      /* UID_BASE: first of the uids that the programs run under */
-	/* LIMIT_INDEX_DEPTH ... LIMIT_MAX_IMAGE: struct image_limits */
+	uint64_t uid_base; /* UID_BASE: first of the uids that the programs run under */
+	/* LIMIT_*: struct image_limits; max_image comes from DOCKER_MAX_IMAGE_SIZE_GB */
 	struct image_limits limits;
 };
 
@@ -57,13 +58,16 @@ struct config {
 #define CONFIG_UID_API(c) ((unsigned)(c)->uid_base + 1)
 #define CONFIG_UID_FETCH(c) ((unsigned)(c)->uid_base + 2)
 #define CONFIG_UID_FS(c) ((unsigned)(c)->uid_base + 3)
-#define CONFIG_UID_UNPACK(c, slot) ((unsigned)(c)->uid_base + 4096u + (unsigned)(slot)) /* one per build, slot < 4096 */
+#define CONFIG_UID_UNPACK(c, slot) ((unsigned)(c)->uid_base + 4096u + (unsigned)(slot)) /* one per build, slot < 4096  \
+	                                                                                 */
 
-/* Defaults, then FILE (NULL: none), then ENVIRON (what lies behind CONFIG_PREFIX). 0 or -errno; free with config_free either way. */
+/* Defaults, then FILE (NULL: none), then ENVIRON (what lies behind CONFIG_PREFIX). 0 or -errno; free with config_free
+ * either way. */
 int config_load(struct config *c, const char *file, char *const *environ_list, struct err *e);
 void config_free(struct config *c);
 
-/* The canonical environment "UNKEY_BUILDERD_X=..." for a child, NULL-terminated, plus PATH; free with config_environ_free. */
+/* The canonical environment "UNKEY_BUILDERD_X=..." for a child, NULL-terminated, plus PATH; free with
+ * config_environ_free. */
 char **config_environ(const struct config *c);
 void config_environ_free(char **env);
 

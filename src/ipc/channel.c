@@ -86,7 +86,8 @@ static int packet_send(int fd, struct iovec *iov, size_t n_iov, const int *fds, 
 	}
 }
 
-static int packet_queue(struct channel *c, const struct msg_header *h, const void *payload, const int *fds, uint32_t n_fds)
+static int packet_queue(
+        struct channel *c, const struct msg_header *h, const void *payload, const int *fds, uint32_t n_fds)
 {
 	if (c->queued >= QUEUE_MAX)
 		return -ENOBUFS;
@@ -109,7 +110,8 @@ static int packet_queue(struct channel *c, const struct msg_header *h, const voi
 	return 0;
 }
 
-int channel_send(struct channel *c, enum msg_type type, const void *payload, uint32_t length, const int *fds, uint32_t n_fds)
+int channel_send(
+        struct channel *c, enum msg_type type, const void *payload, uint32_t length, const int *fds, uint32_t n_fds)
 {
 	struct msg_header h = {.type = type, .length = length};
 	struct iovec iov[2] = {{&h, sizeof(h)}, {(void *)(uintptr_t)payload, length}};
@@ -165,10 +167,11 @@ static void take_fds(struct message *m, struct msghdr *mh)
 
 static int breach(struct err *e, const struct channel *c, const char *why, uint32_t type)
 {
-	static const char *const roles[ROLE_COUNT] = {"builderd", "builderd-api", "builderd-fetch", "builderd-unpack", "builderd-fs"};
+	static const char *const roles[ROLE_COUNT] = {
+	        "builderd", "builderd-api", "builderd-fetch", "builderd-unpack", "builderd-fs"};
 
-	return err_kind_set(e, -EPROTO, ERR_KIND_INTERNAL, "%s broke the protocol: %s (message %s, type %u)", roles[c->peer], why,
-		msg_name(type), type);
+	return err_kind_set(e, -EPROTO, ERR_KIND_INTERNAL, "%s broke the protocol: %s (message %s, type %u)",
+	        roles[c->peer], why, msg_name(type), type);
 }
 
 static int check(struct channel *c, const struct message *m, struct err *e)
@@ -198,7 +201,8 @@ int channel_recv(struct channel *c, struct message *m, struct err *e)
 	} control;
 	struct msg_header h = {0};
 	struct iovec iov[2] = {{&h, sizeof(h)}, {m->payload, sizeof(m->payload)}};
-	struct msghdr mh = {.msg_iov = iov, .msg_iovlen = 2, .msg_control = control.space, .msg_controllen = sizeof(control)};
+	struct msghdr mh = {
+	        .msg_iov = iov, .msg_iovlen = 2, .msg_control = control.space, .msg_controllen = sizeof(control)};
 	ssize_t n;
 
 	m->n_fds = 0;

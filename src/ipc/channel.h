@@ -12,10 +12,10 @@
 #define CHANNEL_FD 3
 
 struct channel {
-	int fd;			     /* owns */
-	enum role peer;		     /* who is at the other end */
-	uint32_t state;		     /* enum msg_state, moved by the owner of the conversation */
-	uint64_t seen;		     /* bit per type: "once" messages that came */
+	int fd;                      /* owns */
+	enum role peer;              /* who is at the other end */
+	uint32_t state;              /* enum msg_state, moved by the owner of the conversation */
+	uint64_t seen;               /* bit per type: "once" messages that came */
 	struct channel_packet *head; /* owns: packets waiting for room, non-blocking channels only */
 	struct channel_packet **tail;
 	uint32_t queued;
@@ -40,7 +40,8 @@ void channel_close(struct channel *c);
 /* Send one message; LENGTH must be the type's size, the N_FDS descriptors stay the caller's. Blocks on a blocking
  * channel; on a non-blocking one a full socket queues a copy (channel_flush sends it; -ENOBUFS above 4096 packets).
  * -EPIPE: the peer is gone. */
-int channel_send(struct channel *c, enum msg_type type, const void *payload, uint32_t length, const int *fds, uint32_t n_fds);
+int channel_send(
+        struct channel *c, enum msg_type type, const void *payload, uint32_t length, const int *fds, uint32_t n_fds);
 #define channel_send_struct(c, type, s) channel_send(c, type, &(s), sizeof(s), NULL, 0)
 
 /* Receive one message. 1: *M is filled, the caller calls message_release; 0: the peer closed; -EAGAIN on a non-blocking
@@ -54,7 +55,7 @@ int channel_set_nonblock(struct channel *c);
 
 /* For children: a log line for the build, and the last word before the end. */
 void channel_log(struct channel *c, enum msg_type log_type, int level, const char *component, const char *fmt, ...)
-	__attribute__((format(printf, 5, 6)));
+        __attribute__((format(printf, 5, 6)));
 void channel_fail(struct channel *c, enum msg_type fail_type, const struct err *e);
 
 #endif

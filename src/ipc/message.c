@@ -7,13 +7,13 @@
 const struct msg_rule msg_rules[MSG_TYPE_COUNT] = {
 #define X(id, text, from, in, only_once, payload, min, max)                                                            \
 	[MSG_##id] = {.name = text,                                                                                    \
-		.sender = from,                                                                                        \
-		.states = in,                                                                                          \
-		.is_once = only_once,                                                                                  \
-		.size = sizeof(payload),                                                                               \
-		.min_fds = min,                                                                                        \
-		.max_fds = max},
-	MSG_TABLE(X)
+	        .sender = from,                                                                                        \
+	        .states = in,                                                                                          \
+	        .is_once = only_once,                                                                                  \
+	        .size = sizeof(payload),                                                                               \
+	        .min_fds = min,                                                                                        \
+	        .max_fds = max},
+        MSG_TABLE(X)
 #undef X
 };
 

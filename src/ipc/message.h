@@ -3,10 +3,10 @@
  * The messages between builderd's programs: one table, plain structs, bounded sizes.
  *
  * Transport: SOCK_SEQPACKET socketpair, one message per packet: struct msg_header, the type's struct, descriptors as
- * SCM_RIGHTS. All programs come from one build on one host, so structs cross as they are (native byte order, zero-filled
- * padding). Each type is listed once in MSG_TABLE with its sender, the states of the conversation in which it is
- * legal, whether it may come once only, and its exact size. builderd ends a child that breaks the table.
- * Nothing here is a path: children name things by id, index and enum, and get descriptors.
+ * SCM_RIGHTS. All programs come from one build on one host, so structs cross as they are (native byte order,
+ * zero-filled padding). Each type is listed once in MSG_TABLE with its sender, the states of the conversation in which
+ * it is legal, whether it may come once only, and its exact size. builderd ends a child that breaks the table. Nothing
+ * here is a path: children name things by id, index and enum, and get descriptors.
  */
 #ifndef IPC_MESSAGE_H
 #define IPC_MESSAGE_H
@@ -18,8 +18,8 @@
 #include "base/digest.h"
 #include "base/err.h"
 
-#define BUILD_ID_MAX 40	   /* "build_" + 26 characters of ULID + NUL, room to grow */
-#define TENANT_ID_MAX 72   /* [A-Za-z0-9][A-Za-z0-9._-]{0,63} */
+#define BUILD_ID_MAX 40  /* "build_" + 26 characters of ULID + NUL, room to grow */
+#define TENANT_ID_MAX 72 /* [A-Za-z0-9][A-Za-z0-9._-]{0,63} */
 #define MSG_MAX_FDS 8
 #define MSG_MAX_BYTES 16384 /* header included */
 #define IMAGE_LAYERS_MAX 127
@@ -29,10 +29,10 @@ enum role { ROLE_MONITOR, ROLE_API, ROLE_FETCH, ROLE_UNPACK, ROLE_FS, ROLE_COUNT
 
 /* Where a conversation stands. Bits: a table row lists every state in which its message is legal. */
 enum msg_state {
-	MSG_STATE_NEW = 1,	/* started, nothing said yet */
-	MSG_STATE_RUNNING = 2,	/* after the START message of the role */
-	MSG_STATE_PLANNED = 4,	/* fetch: the image is known, layers are being downloaded */
-	MSG_STATE_DONE = 8,	/* the child said DONE or FAIL: silence is expected */
+	MSG_STATE_NEW = 1,     /* started, nothing said yet */
+	MSG_STATE_RUNNING = 2, /* after the START message of the role */
+	MSG_STATE_PLANNED = 4, /* fetch: the image is known, layers are being downloaded */
+	MSG_STATE_DONE = 8,    /* the child said DONE or FAIL: silence is expected */
 };
 
 enum compression { COMPRESSION_NONE, COMPRESSION_GZIP, COMPRESSION_ZSTD, COMPRESSION_COUNT };
@@ -54,7 +54,7 @@ enum build_state {
 };
 
 struct msg_header {
-	uint32_t type;	 /* enum msg_type */
+	uint32_t type;   /* enum msg_type */
 	uint32_t length; /* of the payload that follows */
 };
 
@@ -64,17 +64,17 @@ struct image_limits {
 	uint64_t index_depth, index_entries, json_depth;
 	uint64_t max_config, max_manifest; /* bytes */
 	uint64_t max_layers;
-	uint64_t max_depth;  /* directories below the root */
-	uint64_t max_entries; /* archive entries of one layer */
-	uint64_t max_file;   /* bytes, apparent size of one file */
-	uint64_t max_total;  /* bytes, sum of apparent sizes of one layer */
-	uint64_t max_links;  /* names of one inode */
+	uint64_t max_depth;          /* directories below the root */
+	uint64_t max_entries;        /* archive entries of one layer */
+	uint64_t max_file;           /* bytes, apparent size of one file */
+	uint64_t max_total;          /* bytes, sum of apparent sizes of one layer */
+	uint64_t max_links;          /* names of one inode */
 	uint64_t max_name, max_path; /* bytes */
-	uint64_t max_pax;    /* bytes of one entry's extended headers */
+	uint64_t max_pax;            /* bytes of one entry's extended headers */
 	uint64_t max_sparse_segments;
 	uint64_t max_xattr_bytes, max_xattrs; /* of one entry */
-	uint64_t max_ratio;  /* uncompressed / compressed, once over 64 MiB uncompressed */
-	uint64_t max_image;  /* bytes, compressed layers in all */
+	uint64_t max_ratio;                   /* uncompressed / compressed, once over 64 MiB uncompressed */
+	uint64_t max_image;                   /* bytes, compressed layers in all */
 };
 
 /* --- api -> builderd ------------------------------------------------------------------------------------------- */
@@ -85,9 +85,10 @@ struct msg_build_start {
 	char tenant_id[TENANT_ID_MAX];
 	uint32_t source_kind; /* enum source_kind; local kinds need LOCAL_IMAGES_DIR in the configuration */
 	uint32_t timeout_ms;
-	uint64_t max_bytes;   /* the build's quota: allocated bytes of its tree */
+	uint64_t max_bytes; /* the build's quota: allocated bytes of its tree */
 	uint64_t max_inodes;
-	struct digest runtime_key; /* sha256 over what decides the finishing pass: same chain + same key = same product */
+	struct digest
+	        runtime_key; /* sha256 over what decides the finishing pass: same chain + same key = same product */
 };
 
 struct msg_build_ref { /* BUILD_CANCEL, BUILD_DELETE, ARTIFACT_OPEN */
@@ -103,16 +104,16 @@ struct msg_api_ready {
 
 struct msg_build_progress {
 	char build_id[BUILD_ID_MAX];
-	uint32_t state;	  /* enum build_state */
-	uint32_t percent; /* of the whole build, 0-100, never falls */
+	uint32_t state;                   /* enum build_state */
+	uint32_t percent;                 /* of the whole build, 0-100, never falls */
 	uint64_t bytes_done, bytes_total; /* of the current step; total 0: not known */
-	char step[160];	  /* what a person reads: "layer 2/3: unpacking" */
+	char step[160];                   /* what a person reads: "layer 2/3: unpacking" */
 };
 
 struct msg_build_log {
 	char build_id[BUILD_ID_MAX]; /* set by builderd; zero when a child sends it as MSG_LOG */
-	uint32_t level;		     /* enum log_level */
-	char component[16];	     /* fetch, unpack, fs, storage, builderd */
+	uint32_t level;              /* enum log_level */
+	char component[16];          /* fetch, unpack, fs, storage, builderd */
 	char text[1024];
 };
 
@@ -122,11 +123,11 @@ struct msg_build_done {
 	uint32_t state; /* COMPLETED, FAILED, CANCELLED */
 	uint32_t layers_total, layers_cached;
 	struct err err;
-	struct digest checksum;	    /* of the rootfs file; COMPLETED only */
+	struct digest checksum;     /* of the rootfs file; COMPLETED only */
 	struct digest image_digest; /* of the manifest */
 	uint64_t original_bytes;    /* compressed layers in all */
-	uint64_t rootfs_bytes;	    /* size of the block device */
-	uint64_t disk_bytes;	    /* allocated in the tree */
+	uint64_t rootfs_bytes;      /* size of the block device */
+	uint64_t disk_bytes;        /* allocated in the tree */
 	uint64_t inodes;
 	uint64_t memory_peak_bytes;
 	uint64_t downloaded_bytes;
@@ -172,13 +173,13 @@ struct msg_fetch_image {
 	struct digest manifest, config;
 	uint32_t layers;
 	uint64_t compressed_bytes; /* sum of the layer descriptors */
-	char reference[512];	   /* canonical: registry/name:tag or as given for local sources */
+	char reference[512];       /* canonical: registry/name:tag or as given for local sources */
 };
 
 struct msg_fetch_layer {
 	uint32_t index;
 	uint32_t compression; /* enum compression */
-	uint64_t size;	      /* of the blob */
+	uint64_t size;        /* of the blob */
 	struct digest blob, diff_id;
 };
 
@@ -229,9 +230,9 @@ struct msg_unpack_progress { /* at most ten a second */
 };
 
 struct msg_unpack_done {
-	struct digest digest;	 /* HASH: of the file; LAYER: the diffID that was computed (equal to the one asked for) */
-	uint64_t entries;	 /* archive entries */
-	uint64_t bytes;		 /* uncompressed */
+	struct digest digest; /* HASH: of the file; LAYER: the diffID that was computed (equal to the one asked for) */
+	uint64_t entries;     /* archive entries */
+	uint64_t bytes;       /* uncompressed */
 	uint64_t dropped_xattrs; /* by rule, see images.md */
 };
 
@@ -239,7 +240,7 @@ struct msg_unpack_done {
 
 /* fds: [0] /dev/fuse of a mount already made, [1] the backing root directory. */
 struct msg_fs_start {
-	uint64_t max_bytes, max_inodes; /* quota of the build */
+	uint64_t max_bytes, max_inodes;   /* quota of the build */
 	uint64_t used_bytes, used_inodes; /* already charged: what the parent chain holds */
 	struct image_limits limits;
 };
@@ -247,7 +248,7 @@ struct msg_fs_start {
 /* fs -> builderd: the volume will be full before the quota is; answered by FS_GROWN. The sender waits for it. */
 struct msg_fs_grow {
 	uint64_t free_bytes, free_inodes; /* what statvfs says */
-	uint64_t want_bytes;		  /* free space wanted */
+	uint64_t want_bytes;              /* free space wanted */
 };
 
 struct msg_fs_grown {
@@ -269,40 +270,40 @@ struct msg_fail {
 
 /*        id               name            sender        states   once   payload                      descriptors */
 #define MSG_TABLE(X)                                                                                                   \
-	X(API_READY, "api-ready", ROLE_API, MSG_STATE_NEW, true, struct msg_api_ready, 0, 0)                                       \
-	X(BUILD_START, "build-start", ROLE_API, MSG_STATE_RUNNING, false, struct msg_build_start, 2, 2)                                \
-	X(BUILD_CANCEL, "build-cancel", ROLE_API, MSG_STATE_RUNNING, false, struct msg_build_ref, 0, 0)                                \
-	X(BUILD_DELETE, "build-delete", ROLE_API, MSG_STATE_RUNNING, false, struct msg_build_ref, 0, 0)                                \
-	X(ARTIFACT_OPEN, "artifact-open", ROLE_API, MSG_STATE_RUNNING, false, struct msg_build_ref, 0, 0)                              \
-	X(BUILD_PROGRESS, "build-progress", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_build_progress, 0, 0)                   \
-	X(BUILD_LOG, "build-log", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_build_log, 0, 0)                                  \
-	X(BUILD_DONE, "build-done", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_build_done, 0, 1)                               \
-	X(BUILD_DELETED, "build-deleted", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_build_deleted, 0, 0)                      \
-	X(ARTIFACT, "artifact", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_artifact, 0, 1)                                     \
-	X(STORAGE, "storage", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_storage, 0, 0)                                        \
-	X(FETCH_START, "fetch-start", ROLE_MONITOR, MSG_STATE_NEW, true, struct msg_fetch_start, 2, 3)                             \
-	X(FETCH_WANT, "fetch-want", ROLE_MONITOR, MSG_STATE_PLANNED, true, struct msg_fetch_want, 0, 0)                                \
-	X(FETCH_IMAGE, "fetch-image", ROLE_FETCH, MSG_STATE_RUNNING, true, struct msg_fetch_image, 1, 1)                               \
-	X(FETCH_LAYER, "fetch-layer", ROLE_FETCH, MSG_STATE_PLANNED, false, struct msg_fetch_layer, 0, 0)                              \
-	X(FETCH_BLOB, "fetch-blob", ROLE_FETCH, MSG_STATE_PLANNED, false, struct msg_fetch_blob, 1, 1)                                 \
-	X(FETCH_PROGRESS, "fetch-progress", ROLE_FETCH, MSG_RP, false, struct msg_fetch_progress, 0, 0)                 \
-	X(FETCH_DONE, "fetch-done", ROLE_FETCH, MSG_STATE_PLANNED, true, struct msg_fetch_progress, 0, 0)                              \
-	X(FETCH_LOG, "fetch-log", ROLE_FETCH, MSG_RP, false, struct msg_build_log, 0, 0)                                \
-	X(FETCH_FAIL, "fetch-fail", ROLE_FETCH, MSG_NRP, true, struct msg_fail, 0, 0)                                \
-	X(UNPACK_LAYER, "unpack-layer", ROLE_MONITOR, MSG_STATE_NEW, true, struct msg_unpack_layer, 2, 2)                          \
-	X(UNPACK_FINISH, "unpack-finish", ROLE_MONITOR, MSG_STATE_NEW, true, struct msg_unpack_finish, 5, 5)                       \
-	X(UNPACK_HASH, "unpack-hash", ROLE_MONITOR, MSG_STATE_NEW, true, struct msg_unpack_hash, 1, 1)                             \
-	X(UNPACK_PROGRESS, "unpack-progress", ROLE_UNPACK, MSG_STATE_RUNNING, false, struct msg_unpack_progress, 0, 0)                 \
-	X(UNPACK_DONE, "unpack-done", ROLE_UNPACK, MSG_STATE_RUNNING, true, struct msg_unpack_done, 0, 0)                              \
-	X(UNPACK_LOG, "unpack-log", ROLE_UNPACK, MSG_STATE_RUNNING, false, struct msg_build_log, 0, 0)                                 \
-	X(UNPACK_FAIL, "unpack-fail", ROLE_UNPACK, MSG_NR, true, struct msg_fail, 0, 0)                                 \
-	X(FS_START, "fs-start", ROLE_MONITOR, MSG_STATE_NEW, true, struct msg_fs_start, 2, 2)                                      \
-	X(FS_GROWN, "fs-grown", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_fs_grown, 0, 0)                                     \
-	X(FS_STOP, "fs-stop", ROLE_MONITOR, MSG_STATE_RUNNING, true, struct msg_fs_grown, 0, 0)                                        \
-	X(FS_READY, "fs-ready", ROLE_FS, MSG_STATE_RUNNING, true, struct msg_fs_done, 0, 0)                                            \
-	X(FS_GROW, "fs-grow", ROLE_FS, MSG_STATE_RUNNING, false, struct msg_fs_grow, 0, 0)                                             \
-	X(FS_DONE, "fs-done", ROLE_FS, MSG_STATE_RUNNING, true, struct msg_fs_done, 0, 0)                                              \
-	X(FS_LOG, "fs-log", ROLE_FS, MSG_STATE_RUNNING, false, struct msg_build_log, 0, 0)                                             \
+	X(API_READY, "api-ready", ROLE_API, MSG_STATE_NEW, true, struct msg_api_ready, 0, 0)                           \
+	X(BUILD_START, "build-start", ROLE_API, MSG_STATE_RUNNING, false, struct msg_build_start, 2, 2)                \
+	X(BUILD_CANCEL, "build-cancel", ROLE_API, MSG_STATE_RUNNING, false, struct msg_build_ref, 0, 0)                \
+	X(BUILD_DELETE, "build-delete", ROLE_API, MSG_STATE_RUNNING, false, struct msg_build_ref, 0, 0)                \
+	X(ARTIFACT_OPEN, "artifact-open", ROLE_API, MSG_STATE_RUNNING, false, struct msg_build_ref, 0, 0)              \
+	X(BUILD_PROGRESS, "build-progress", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_build_progress, 0, 0)   \
+	X(BUILD_LOG, "build-log", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_build_log, 0, 0)                  \
+	X(BUILD_DONE, "build-done", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_build_done, 0, 1)               \
+	X(BUILD_DELETED, "build-deleted", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_build_deleted, 0, 0)      \
+	X(ARTIFACT, "artifact", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_artifact, 0, 1)                     \
+	X(STORAGE, "storage", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_storage, 0, 0)                        \
+	X(FETCH_START, "fetch-start", ROLE_MONITOR, MSG_STATE_NEW, true, struct msg_fetch_start, 2, 3)                 \
+	X(FETCH_WANT, "fetch-want", ROLE_MONITOR, MSG_STATE_PLANNED, true, struct msg_fetch_want, 0, 0)                \
+	X(FETCH_IMAGE, "fetch-image", ROLE_FETCH, MSG_STATE_RUNNING, true, struct msg_fetch_image, 1, 1)               \
+	X(FETCH_LAYER, "fetch-layer", ROLE_FETCH, MSG_STATE_PLANNED, false, struct msg_fetch_layer, 0, 0)              \
+	X(FETCH_BLOB, "fetch-blob", ROLE_FETCH, MSG_STATE_PLANNED, false, struct msg_fetch_blob, 1, 1)                 \
+	X(FETCH_PROGRESS, "fetch-progress", ROLE_FETCH, MSG_RP, false, struct msg_fetch_progress, 0, 0)                \
+	X(FETCH_DONE, "fetch-done", ROLE_FETCH, MSG_STATE_PLANNED, true, struct msg_fetch_progress, 0, 0)              \
+	X(FETCH_LOG, "fetch-log", ROLE_FETCH, MSG_RP, false, struct msg_build_log, 0, 0)                               \
+	X(FETCH_FAIL, "fetch-fail", ROLE_FETCH, MSG_NRP, true, struct msg_fail, 0, 0)                                  \
+	X(UNPACK_LAYER, "unpack-layer", ROLE_MONITOR, MSG_STATE_NEW, true, struct msg_unpack_layer, 2, 2)              \
+	X(UNPACK_FINISH, "unpack-finish", ROLE_MONITOR, MSG_STATE_NEW, true, struct msg_unpack_finish, 5, 5)           \
+	X(UNPACK_HASH, "unpack-hash", ROLE_MONITOR, MSG_STATE_NEW, true, struct msg_unpack_hash, 1, 1)                 \
+	X(UNPACK_PROGRESS, "unpack-progress", ROLE_UNPACK, MSG_STATE_RUNNING, false, struct msg_unpack_progress, 0, 0) \
+	X(UNPACK_DONE, "unpack-done", ROLE_UNPACK, MSG_STATE_RUNNING, true, struct msg_unpack_done, 0, 0)              \
+	X(UNPACK_LOG, "unpack-log", ROLE_UNPACK, MSG_STATE_RUNNING, false, struct msg_build_log, 0, 0)                 \
+	X(UNPACK_FAIL, "unpack-fail", ROLE_UNPACK, MSG_NR, true, struct msg_fail, 0, 0)                                \
+	X(FS_START, "fs-start", ROLE_MONITOR, MSG_STATE_NEW, true, struct msg_fs_start, 2, 2)                          \
+	X(FS_GROWN, "fs-grown", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_fs_grown, 0, 0)                     \
+	X(FS_STOP, "fs-stop", ROLE_MONITOR, MSG_STATE_RUNNING, true, struct msg_fs_grown, 0, 0)                        \
+	X(FS_READY, "fs-ready", ROLE_FS, MSG_STATE_RUNNING, true, struct msg_fs_done, 0, 0)                            \
+	X(FS_GROW, "fs-grow", ROLE_FS, MSG_STATE_RUNNING, false, struct msg_fs_grow, 0, 0)                             \
+	X(FS_DONE, "fs-done", ROLE_FS, MSG_STATE_RUNNING, true, struct msg_fs_done, 0, 0)                              \
+	X(FS_LOG, "fs-log", ROLE_FS, MSG_STATE_RUNNING, false, struct msg_build_log, 0, 0)                             \
 	X(FS_FAIL, "fs-fail", ROLE_FS, MSG_NR, true, struct msg_fail, 0, 0)
 
 enum msg_type {
@@ -310,7 +311,7 @@ enum msg_type {
 #define X(id, name, sender, states, once, payload, min_fds, max_fds) MSG_##id,
 	MSG_TABLE(X)
 #undef X
-		MSG_TYPE_COUNT
+	        MSG_TYPE_COUNT
 };
 
 struct msg_rule {
@@ -318,7 +319,7 @@ struct msg_rule {
 	uint32_t sender;  /* enum role */
 	uint32_t states;  /* bits of enum msg_state */
 	uint32_t is_once; /* a second one is a breach */
-	uint32_t size;	  /* of the payload, exact */
+	uint32_t size;    /* of the payload, exact */
 	uint32_t min_fds, max_fds;
 };
 

@@ -3,10 +3,10 @@
  * Start one of our programs: new namespaces by clone, a map of inherited descriptors, nothing else.
  *
  * The child gets exactly: 0 from /dev/null, 1 and 2 = our stderr, CHANNEL_FD = its channel. Every other descriptor is
- * closed. It dies with its parent thread's process (PR_SET_PDEATHSIG). It starts as root of whatever user namespace it is in
- * and drops itself by sandbox_enter() before it reads a hostile byte. Safe in a process with threads: between clone and
- * exec only async-signal-safe calls are made. The program is executed by descriptor, so it may lie below a directory
- * that its uid cannot enter.
+ * closed. It dies with its parent thread's process (PR_SET_PDEATHSIG). It starts as root of whatever user namespace it
+ * is in and drops itself by sandbox_enter() before it reads a hostile byte. Safe in a process with threads: between
+ * clone and exec only async-signal-safe calls are made. The program is executed by descriptor, so it may lie below a
+ * directory that its uid cannot enter.
  */
 #ifndef IPC_SPAWN_H
 #define IPC_SPAWN_H
@@ -18,16 +18,16 @@
 
 struct spawn {
 	enum role role;
-	const char *program;	  /* file name in the libexec directory, or an absolute path */
+	const char *program;      /* file name in the libexec directory, or an absolute path */
 	const char *const *argv;  /* NULL-terminated, argv[0] first */
 	const char *const *envp;  /* NULL-terminated */
 	unsigned long namespaces; /* CLONE_NEW* for the child */
-	unsigned uid;		  /* with CLONE_NEWUSER: uid and gid that root inside the namespace is outside */
+	unsigned uid;             /* with CLONE_NEWUSER: uid and gid that root inside the namespace is outside */
 };
 
 struct child {
-	pid_t pid;   /* 0: none */
-	int pidfd;   /* owns */
+	pid_t pid;              /* 0: none */
+	int pidfd;              /* owns */
 	struct channel channel; /* our end */
 };
 
@@ -37,8 +37,8 @@ int spawn_program(const struct spawn *s, struct child *out, struct err *e);
 /* Where the programs are: directory of the running executable, else the configured libexec directory. Borrowed. */
 const char *spawn_libexec_dir(void);
 
-/* Kill (if it runs), reap, close everything. Returns the wait status, -1 if there was no child. Waits at most TIMEOUT_MS for it
- * to end by itself first. */
+/* Kill (if it runs), reap, close everything. Returns the wait status, -1 if there was no child. Waits at most
+ * TIMEOUT_MS for it to end by itself first. */
 int child_end(struct child *c, int timeout_ms);
 
 /* "exited with code 3", "killed by signal 9 (Killed)". */

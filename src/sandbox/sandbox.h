@@ -10,7 +10,7 @@
 #include "ipc/message.h"
 
 struct sandbox_options {
-	unsigned uid;		 /* outside a user namespace: the uid and gid to become */
+	unsigned uid;                /* outside a user namespace: the uid and gid to become */
 	unsigned long keep_fd_limit; /* RLIMIT_NOFILE, 0: the role's default */
 };
 
