@@ -59,7 +59,7 @@ int err_sys(struct err *e, int code, const char *fmt, ...)
 
 int err_wrap(struct err *e, const char *fmt, ...)
 {
-	char fact[sizeof(e->msg)], tail[sizeof(e->msg)];
+	char fact[sizeof(e->msg)], whole[2 * sizeof(e->msg) + 2];
 	va_list ap;
 
 	if (!e)
@@ -67,12 +67,10 @@ int err_wrap(struct err *e, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(fact, sizeof(fact), fmt, ap);
 	va_end(ap);
-	memcpy(tail, e->msg, sizeof(tail));
-	tail[sizeof(tail) - 1] = 0;
 	/* A long sentence loses its end, never the fact in front of it. */
-	size_t n = strnlen(fact, sizeof(fact) - 1);
-	memcpy(e->msg, fact, n);
-	snprintf(e->msg + n, sizeof(e->msg) - n, ": %s", tail);
+	snprintf(whole, sizeof(whole), "%s: %s", fact, e->msg);
+	whole[sizeof(e->msg) - 1] = 0;
+	memcpy(e->msg, whole, sizeof(e->msg));
 	return e->code;
 }
 
