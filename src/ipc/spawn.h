@@ -3,10 +3,12 @@
  * Start one of our programs: new namespaces by clone, a map of inherited descriptors, nothing else.
  *
  * The child gets exactly: 0 from /dev/null, 1 and 2 = our stderr, CHANNEL_FD = its channel. Every other descriptor is
- * closed. It dies with its parent thread's process (PR_SET_PDEATHSIG). It starts as root of whatever user namespace it
- * is in and drops itself by sandbox_enter() before it reads a hostile byte. Safe in a process with threads: between
- * clone and exec only async-signal-safe calls are made. The program is executed by descriptor, so it may lie below a
- * directory that its uid cannot enter.
+ * closed. Signals are at their defaults, none is blocked. It is killed when the *thread* that started it ends
+ * (PR_SET_PDEATHSIG is per thread): call child_end() before the thread returns. It starts as root of whatever user
+ * namespace it is in and drops itself by sandbox_enter() before it reads a hostile byte; sandbox_enter() arms PDEATHSIG
+ * again, since a change of uid disarms it. With CLONE_NEWPID it is pid 1, and SIGTERM does nothing to it: end it by
+ * closing its channel or by child_end(). Safe in a process with threads: between clone and exec only async-signal-safe
+ * calls are made. The program is executed by descriptor, so it may lie below a directory that its uid cannot enter.
  */
 #ifndef IPC_SPAWN_H
 #define IPC_SPAWN_H
@@ -31,10 +33,11 @@ struct child {
 	struct channel channel; /* our end */
 };
 
-/* -errno: nothing was started. */
+/* 0: the program is executing. -errno: nothing runs, *OUT is empty (child_end() on it is harmless). */
 int spawn_program(const struct spawn *s, struct child *out, struct err *e);
 
-/* Where the programs are: directory of the running executable, else the configured libexec directory. Borrowed. */
+/* Where the programs are: the directory of the running executable if builderd-fetch is there (a build tree), else the
+ * configured libexec directory. Borrowed. */
 const char *spawn_libexec_dir(void);
 
 /* Kill (if it runs), reap, close everything. Returns the wait status, -1 if there was no child. Waits at most
