@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The server: one listening socket, one thread, HTTP/1.1 and HTTP/2 with prior knowledge on the same port, remote
+ * procedures (rpc.h) and plain routes (http.h). Nothing is global: a process may run several on loops of their own.
+ */
+#ifndef API_SERVER_H
+#define API_SERVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "api/http.h"
+#include "api/rpc.h"
+#include "base/err.h"
+#include "base/loop.h"
+
+/* Zero in any member means the default in parentheses. */
+struct server_limits {
+	uint32_t max_connections;   /* (1024) more wait in the listen queue */
+	uint32_t max_streams;       /* (100) open streams per HTTP/2 connection */
+	uint32_t max_header_bytes;  /* (32768) request line and headers; HTTP/2: sum of name + value + 32 */
+	uint32_t max_headers;       /* (100) */
+	uint32_t max_body_bytes;    /* (4 MiB) of a request; equal is fine; also of the message in it, decompressed */
+	uint32_t header_timeout_ms; /* (10000) from the first byte of a request, or the connection, to the end of
+	                               headers */
+	uint32_t body_timeout_ms;   /* (60000) from the end of the headers to the end of the body */
+	uint32_t idle_timeout_ms;   /* (120000) connection without a request */
+	uint32_t stall_timeout_ms;  /* (30000) output waits and the client takes none of it */
+};
+
+struct server_options {
+	const char *address; /* IPv4 or IPv6 literal, without brackets */
+	uint16_t port;       /* 0: any free one */
+	struct server_limits limits;
+};
+
+struct server;
+
+/* Listen and serve on L. The tables are borrowed for the server's life; ARG goes to every method and route. Where a
+ * method and a route have the same path, GET goes to the route unless the query is a Connect GET. NULL: E says why. */
+struct server *server_new(struct loop *l, const struct server_options *o, const struct rpc_method *methods,
+        size_t n_methods, const struct http_route *routes, size_t n_routes, void *arg, struct err *e);
+
+/* The port that is listened on. */
+uint16_t server_port(const struct server *s);
+/* Open connections. */
+size_t server_connections(const struct server *s);
+
+/* Stop: no new connections, HTTP/2 peers get GOAWAY, server streams end with `unavailable`, what is under way is
+ * finished for at most DEADLINE_MS, then cut. DONE runs once, from the loop, when no connection is left. Call once. */
+void server_drain(struct server *s, uint32_t deadline_ms, void (*done)(void *arg), void *arg);
+
+/* Cuts what is still open (cancel callbacks run); takes NULL. */
+void server_free(struct server *s);
+
+#endif
