@@ -58,8 +58,9 @@ struct config {
 #define CONFIG_UID_API(c) ((unsigned)(c)->uid_base + 1)
 #define CONFIG_UID_FETCH(c) ((unsigned)(c)->uid_base + 2)
 #define CONFIG_UID_FS(c) ((unsigned)(c)->uid_base + 3)
-#define CONFIG_UID_UNPACK(c, slot) ((unsigned)(c)->uid_base + 4096u + (unsigned)(slot)) /* one per build, slot < 4096  \
-	                                                                                 */
+#define CONFIG_UID_UNPACK(c, slot)                                                                                     \
+	((unsigned)(c)->uid_base + 4096u + (unsigned)(slot)) /* one per build, slot < 4096                             \
+	                                                      */
 
 /* Defaults, then FILE (NULL: none), then ENVIRON (what lies behind CONFIG_PREFIX). 0 or -errno; free with config_free
  * either way. */

@@ -35,6 +35,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <linux/sched.h>
@@ -367,18 +368,20 @@ int spawn_program(const struct spawn *s, struct child *out, struct err *e)
 
 int child_end(struct child *c, int timeout_ms)
 {
+	struct rusage usage = {0};
 	int status = -1;
 
 	if (c->pid > 0) {
 		struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
 		if (poll(&p, 1, timeout_ms) <= 0) /* EINTR counts as patience lost */
 			syscall(SYS_pidfd_send_signal, c->pidfd, SIGKILL, NULL, 0);
-		while (waitpid(c->pid, &status, 0) < 0)
+		while (wait4(c->pid, &status, 0, &usage) < 0)
 			if (errno != EINTR) {
 				status = -1;
 				break;
 			}
 	}
+	c->peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
 	channel_close(&c->channel);
 	cleanup_close(&c->pidfd);
 	c->pid = 0;

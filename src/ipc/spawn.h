@@ -31,6 +31,7 @@ struct child {
 	pid_t pid;              /* 0: none */
 	int pidfd;              /* owns */
 	struct channel channel; /* our end */
+	uint64_t peak_bytes;    /* its largest resident set, once child_end() reaped it */
 };
 
 /* 0: the program is executing. -errno: nothing runs, *OUT is empty (child_end() on it is harmless). */

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * builderd: starts the other programs, owns volumes and mounts, and parses nothing but typed messages.
+ *
+ * Threads. The main thread runs the event loop: the API's channel, signals, timers. Each build runs in a thread of its
+ * own as plain blocking code (build.c): it waits on its children's channels and on its stop descriptor. What a build
+ * has to say to the API goes through monitor_post(), which the main thread sends. The main thread stops a build by
+ * build_stop(), which also kills the build's children, so that a thread never hangs on a child that does not answer.
+ */
+#ifndef MONITOR_MONITOR_H
+#define MONITOR_MONITOR_H
+
+#include <pthread.h>
+
+#include "base/loop.h"
+#include "build/config.h"
+#include "dm/volume.h"
+#include "ipc/channel.h"
+#include "ipc/spawn.h"
+
+struct build;
+
+struct monitor {
+	struct config config;
+	char **child_env; /* owns */
+	struct loop *loop;
+	const struct volume_ops *ops;
+	struct store *store;
+	int lock_fd;         /* owns: STATE_DIR/lock, one daemon per state directory */
+	int local_images_fd; /* owns; -1: local sources are refused */
+	int init_fd;         /* owns: the static PID 1 program */
+	struct digest init_digest;
+
+	struct child api;
+	struct loop_source *api_source, *signal_source, *wake_source;
+	struct loop_timer *storage_timer;
+	int signal_fd, wake_fd; /* own */
+	bool is_stopping, is_api_ready;
+	int64_t api_started_ms;
+
+	struct build *builds; /* main thread only */
+	unsigned n_builds;
+	struct msg_storage storage_sent;
+
+	pthread_mutex_t post_lock;
+	struct post *posts, **posts_tail; /* under post_lock: what build threads want to be sent */
+};
+
+/* Send a message to the API from any thread; FD (-1: none) is taken over. */
+void monitor_post(struct monitor *m, enum msg_type type, const void *payload, uint32_t length, int fd);
+
+/* Main thread: send what was posted, bury builds that ended. */
+void monitor_posts_send(struct monitor *m);
+
+/* Tell the service manager (sd_notify(3)); does nothing without NOTIFY_SOCKET. */
+void monitor_notify(const char *state);
+
+/* Start serving: storage, children, loop. Returns the exit code. */
+int monitor_run(struct monitor *m, struct err *e);
+
+/* Print what this host can do and which backend would be used. Returns the exit code. */
+int monitor_check_host(const struct config *c);
+
+/* api.c: the conversation with builderd-api. */
+int api_start(struct monitor *m, struct err *e);
+void api_end(struct monitor *m, int timeout_ms);
+void api_storage_report(struct monitor *m);
+
+#endif

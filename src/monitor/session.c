@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Sessions: one layer, or the finishing pass, written through builderd-fs.
+ *
+ *   mount the volume → FUSE mount → builderd-fs → open the ingest file → builderd-unpack → FS_STOP → FS_DONE → unmount
+ *
+ * Both mounts are detached: when the descriptors go, they go, whatever state we are in. One builderd-fs serves one
+ * layer, so "what this layer wrote" is what its process knows, and a damaged process harms one layer at most.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "ipc/ingest.h"
+#include "monitor/build.h"
+
+static bool is_fs_ready(const struct build *b)
+{
+	return b->session->is_fs_ready;
+}
+
+static bool is_fs_done(const struct build *b)
+{
+	return b->session->is_fs_done;
+}
+
+static bool is_unpack_done(const struct build *b)
+{
+	return b->session->is_unpack_done;
+}
+
+static int fs_start(struct build *b, struct session *s, struct err *e)
+{
+	AUTO_CLOSE int fuse_fd = -1;
+
+	s->mount_fd = fuse_mount_detached(&fuse_fd, e);
+	if (s->mount_fd < 0)
+		return s->mount_fd;
+	int rc = build_child_start(b, ROLE_FS, &s->fs, e);
+	if (rc < 0)
+		return rc;
+	const struct msg_fs_start start = {.max_bytes = b->start.max_bytes,
+	        .max_inodes = b->start.max_inodes,
+	        .used_bytes = b->used_bytes,
+	        .used_inodes = b->used_inodes,
+	        .limits = b->m->config.limits};
+	const int fds[] = {fuse_fd, s->root_fd};
+	rc = channel_send(&s->fs.channel, MSG_FS_START, &start, sizeof(start), fds, 2);
+	if (rc < 0)
+		return err_sys(e, rc, "start builderd-fs");
+	s->fs.channel.state = MSG_STATE_RUNNING;
+	return 0;
+}
+
+/* Opening the ingest file asks builderd-fs; build_stop() kills it if it does not answer. */
+static int session_open(struct build *b, struct session *s, struct err *e)
+{
+	*s = (struct session){.root_fd = -1, .mount_fd = -1, .control_fd = -1};
+	s->fs.channel.fd = s->unpack.channel.fd = -1;
+	b->session = s;
+	s->root_fd = b->m->ops->mount(b->volume, e);
+	if (s->root_fd < 0)
+		return s->root_fd;
+	int rc = fs_start(b, s, e);
+	/* The unpacker starts while builderd-fs does. */
+	if (rc >= 0)
+		rc = build_child_start(b, ROLE_UNPACK, &s->unpack, e);
+	if (rc >= 0)
+		rc = build_wait(b, is_fs_ready, e);
+	if (rc < 0)
+		return rc;
+	s->control_fd = openat(s->mount_fd, INGEST_NAME, O_RDWR | O_CLOEXEC);
+	return s->control_fd < 0 ? err_sys(e, -errno, "open the ingest file") : 0;
+}
+
+/* The unpacker is done: builderd-fs drains, syncs, tells its ledger, and both mounts go. */
+static int session_close(struct build *b, struct session *s, struct err *e)
+{
+	const struct msg_fs_grown stop = {0};
+
+	cleanup_close(&s->control_fd);
+	int rc = channel_send_struct(&s->fs.channel, MSG_FS_STOP, stop);
+	if (rc < 0)
+		return err_sys(e, rc, "stop builderd-fs");
+	rc = build_wait(b, is_fs_done, e);
+	if (rc < 0)
+		return rc;
+	build_child_end(b, &s->fs, true);
+	cleanup_close(&s->mount_fd);
+	cleanup_close(&s->root_fd);
+	rc = b->m->ops->unmount(b->volume, e);
+	if (rc < 0)
+		return rc;
+	b->used_bytes = s->fs_result.used_bytes;
+	b->used_inodes = s->fs_result.used_inodes;
+	return 0;
+}
+
+/* In every case, after success too. */
+static void session_end(struct build *b, struct session *s)
+{
+	build_child_end(b, &s->unpack, s->is_unpack_done);
+	build_child_end(b, &s->fs, s->is_fs_done);
+	cleanup_close(&s->control_fd);
+	cleanup_close(&s->mount_fd);
+	cleanup_close(&s->root_fd);
+	b->session = NULL;
+}
+
+/* What the unpacker met may be the echo of a dead builderd-fs: then that is the reason to tell. */
+static int fs_reason(struct build *b, struct session *s, int rc, struct err *e)
+{
+	struct pollfd p = {.fd = s->fs.pidfd, .events = POLLIN};
+	char status[64];
+
+	if (!s->fs.pid || rc == -ECANCELED ||
+	        (e->kind != ERR_KIND_NONE && e->kind != ERR_KIND_INTERNAL && e->kind != ERR_KIND_KILLED))
+		return rc;
+	if (poll(&p, 1, 200) <= 0)
+		return rc;
+	return err_kind_set(e, -EIO, ERR_KIND_KILLED, "builderd-fs %s",
+	        child_status_text(build_child_end(b, &s->fs, false), status));
+}
+
+static int layer_send(struct build *b, struct session *s, const struct layer_plan *l, struct err *e)
+{
+	const struct msg_unpack_layer job = {.index = l->info.index,
+	        .compression = l->info.compression,
+	        .size = l->info.size,
+	        .diff_id = l->info.diff_id,
+	        .limits = b->m->config.limits};
+	const int fds[] = {l->blob_fd, s->control_fd};
+	int rc = channel_send(&s->unpack.channel, MSG_UNPACK_LAYER, &job, sizeof(job), fds, 2);
+
+	if (rc < 0)
+		return err_sys(e, rc, "hand the layer to builderd-unpack");
+	s->unpack.channel.state = MSG_STATE_RUNNING;
+	return 0;
+}
+
+int session_layer(struct build *b, uint32_t index, struct err *e)
+{
+	struct session s;
+	int rc = session_open(b, &s, e);
+
+	if (rc >= 0)
+		rc = layer_send(b, &s, &b->plan.layers[index], e);
+	if (rc >= 0)
+		rc = build_wait(b, is_unpack_done, e);
+	if (rc >= 0)
+		rc = session_close(b, &s, e);
+	if (rc < 0)
+		rc = fs_reason(b, &s, rc, e);
+	session_end(b, &s);
+	if (rc >= 0 && s.unpack_result.dropped_xattrs)
+		build_log(b, LOG_LEVEL_WARN, "unpack", "layer %u/%u: %llu extended attributes were dropped by rule",
+		        index + 1, b->plan.image.layers, (unsigned long long)s.unpack_result.dropped_xattrs);
+	if (rc >= 0)
+		build_log(b, LOG_LEVEL_INFO, "unpack", "layer %u/%u unpacked: %llu entries, %llu bytes", index + 1,
+		        b->plan.image.layers, (unsigned long long)s.unpack_result.entries,
+		        (unsigned long long)s.unpack_result.bytes);
+	return rc;
+}
+
+static int finish_send(struct build *b, struct session *s, int metadata_fd, struct err *e)
+{
+	struct msg_unpack_finish job = {.image_digest = b->plan.image.manifest, .layers = b->plan.image.layers};
+	const int fds[] = {b->plan.config_fd, b->runtime_fd, b->m->init_fd, s->control_fd, metadata_fd};
+
+	memcpy(job.reference, b->plan.image.reference, sizeof(job.reference));
+	for (uint32_t i = 0; i < job.layers; i++)
+		job.layer_blobs[i] = b->plan.layers[i].info.blob;
+	int rc = channel_send(&s->unpack.channel, MSG_UNPACK_FINISH, &job, sizeof(job), fds, 5);
+	if (rc < 0)
+		return err_sys(e, rc, "hand the finishing pass to builderd-unpack");
+	s->unpack.channel.state = MSG_STATE_RUNNING;
+	return 0;
+}
+
+#define METADATA_MAX (8u << 20)
+
+int session_finish(struct build *b, char **metadata, size_t *metadata_len, struct err *e)
+{
+	AUTO_CLOSE int metadata_fd = memfd_create("metadata.json", MFD_CLOEXEC);
+	struct session s;
+
+	if (metadata_fd < 0)
+		return err_sys(e, -errno, "memfd_create");
+	int rc = session_open(b, &s, e);
+	if (rc >= 0)
+		rc = finish_send(b, &s, metadata_fd, e);
+	if (rc >= 0)
+		rc = build_wait(b, is_unpack_done, e);
+	if (rc >= 0)
+		rc = session_close(b, &s, e);
+	if (rc < 0)
+		rc = fs_reason(b, &s, rc, e);
+	session_end(b, &s);
+	if (rc < 0)
+		return rc;
+	rc = fd_slurp(metadata_fd, METADATA_MAX, metadata, metadata_len);
+	return rc < 0 ? err_sys(e, rc, "read the image metadata") : 0;
+}
