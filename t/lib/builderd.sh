@@ -6,6 +6,12 @@
 #   builderd_stop                   SIGTERM; its exit code, 124 if it had to be killed
 #   builderd_kill                   SIGKILL and wait
 #   builder ARG...                  builderctl against it
+#   api METHOD JSON                 a call as the tenant "test"; prints the answer
+#   build_create REF [JSON [JSON]]  starts a build (microvmRootfs, more members of dockerImage); sets $build_id
+#   build_wait                      until it has ended; the job is in $tmp/build.json
+#   build_run ARG...                both; 0 when the build is COMPLETED
+#   build_get JQ                    a value of the job, build_error: its error message
+#   build_layers                    "layers cached" of the last completed build, as builderd logged it
 #   registry_start [htpasswd]       docker-registry on a free loopback port; sets $registry (host:port); user "tester", password "secret"
 #   image_make TAG WORD...          t/lib/mkimage.py into the layout $images; prints the manifest's digest
 #   image_push TAG NAME             from $images into $registry as NAME
@@ -82,6 +88,53 @@ builderd_lines() { # REGEX
 
 builder() {
 	timeout 120 "$build/builderctl" --url "$url" "$@"
+}
+
+api() { # METHOD JSON
+	curl -sS --max-time 100 -H 'Content-Type: application/json' -H 'X-Tenant-ID: test' -d "$2" \
+		"$url/builder.v1.BuilderService/$1"
+}
+
+build_create() { # REF [MICROVM-JSON [DOCKER-JSON]]
+	local body
+	body=$(jq -cn --arg ref "$1" --argjson target "${2:-"{}"}" --argjson image "${3:-"{}"}" \
+		'{config: {source: {dockerImage: ({imageUri: $ref} + $image)}, target: {microvmRootfs: $target}}}')
+	api CreateBuild "$body" >"$tmp/create.json"
+	build_id=$(jq -r '.buildId // empty' "$tmp/create.json")
+	[ -n "$build_id" ] || { cat "$tmp/create.json"; return 1; }
+}
+
+build_ended() {
+	api GetBuild "{\"buildId\":\"$build_id\"}" >"$tmp/answer.json"
+	jq -e '.build.state | IN("BUILD_STATE_COMPLETED", "BUILD_STATE_FAILED", "BUILD_STATE_CANCELLED")' "$tmp/answer.json" >/dev/null &&
+		jq .build "$tmp/answer.json" >"$tmp/build.json"
+}
+
+build_wait() { # [SECONDS]
+	rm -f "$tmp/build.json"
+	wait_for "${1:-100}" build_ended
+}
+
+build_get() { # JQ
+	jq -r "$1 // empty" "$tmp/build.json"
+}
+
+build_error() {
+	jq -r '.errorMessage // .message // empty' "$tmp/build.json"
+}
+
+build_run() {
+	if ! build_create "$@"; then
+		cp "$tmp/create.json" "$tmp/build.json" # a refusal is an answer too
+		return 1
+	fi
+	build_wait && [ "$(build_get .state)" = BUILD_STATE_COMPLETED ] && return 0
+	build_get '.state, .errorMessage'
+	return 1
+}
+
+build_layers() {
+	builderd_lines "build completed .*build=$build_id" | sed -n 's/.*layers=\([0-9]*\) cached=\([0-9]*\).*/\1 \2/p'
 }
 
 registry_answers() {
