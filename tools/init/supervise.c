@@ -54,12 +54,13 @@ static void take_console(const struct user *u)
 			say("cannot give the console to uid %u: %s", u->uid, strerror(errno));
 }
 
+/* The saved ids stay root's until execve makes them those of the user, too (credentials(7)): where that fails, PID 1
+ * can still go back and power off. */
 static int become(const struct user *u)
 {
-	if (setgroups(u->n_groups, u->groups) < 0 || setresgid(u->gid, u->gid, u->gid) < 0 ||
-	        setresuid(u->uid, u->uid, u->uid) < 0)
+	if (setgroups(u->n_groups, u->groups) < 0 || setresgid(u->gid, u->gid, (gid_t)-1) < 0)
 		return -errno;
-	return 0;
+	return setresuid(u->uid, u->uid, (uid_t)-1) < 0 ? -errno : 0;
 }
 
 /* Returns errno. */
