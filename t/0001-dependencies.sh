@@ -129,7 +129,7 @@ functions_are_short() { # by the layout that clang-format gives: a body is ^{ to
 nothing_is_unfinished() {
 	find src fuse dm proto tools t doc systemd README.md check quickstart configure.ac -type f ! -name '*.o' ! -name '*.a' \
 		! -path '*/.deps/*' ! -name "$(basename "$0")" -print0 |
-		xargs -0 grep -InwE 'TODO|FIXME|XXX|TBD|WIP|HACK|stub' | cut -c 1-160
+		xargs -0 grep -InwE 'TODO|FIXME|XXX|TBD|WIP|HACK|stub' | grep -v 'stub-resolv\.conf' | cut -c 1-160
 }
 
 layout_is_known() {
