@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fuse/handle.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+union kernel_handle {
+	struct file_handle h;
+	unsigned char space[sizeof(struct file_handle) + HANDLE_MAX];
+};
+
+int handle_get(struct handle *h, int dirfd, const char *name)
+{
+	union kernel_handle k = {.h.handle_bytes = HANDLE_MAX};
+	int mount_id;
+
+	if (name_to_handle_at(dirfd, name, &k.h, &mount_id, *name ? 0 : AT_EMPTY_PATH) < 0)
+		return -errno;
+	if (k.h.handle_bytes > HANDLE_MAX || k.h.handle_type < 0 || k.h.handle_type > 255)
+		return -EOVERFLOW;
+	*h = (struct handle){.len = (uint8_t)k.h.handle_bytes, .type = (uint8_t)k.h.handle_type};
+	memcpy(h->bytes, k.h.f_handle, h->len);
+	return 0;
+}
+
+int handle_open(int mount_fd, const struct handle *h, int flags)
+{
+	union kernel_handle k = {.h = {.handle_bytes = h->len, .handle_type = h->type}};
+
+	memcpy(k.h.f_handle, h->bytes, h->len);
+	int fd = open_by_handle_at(mount_fd, &k.h, flags | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+bool handle_equal(const struct handle *a, const struct handle *b)
+{
+	return !memcmp(a, b, sizeof(*a));
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The inodes that the kernel knows. A node is a handle, not a descriptor: descriptors are opened when needed and the
+ * few used last are kept. Identity is the handle with its generation, never (device, number).
+ *
+ * A node whose last name goes while it is open becomes an orphan: its descriptor is held, its charge stays, and both
+ * end with the last close.
+ */
+#ifndef FUSE_NODE_H
+#define FUSE_NODE_H
+
+#include <sys/stat.h>
+
+#include "fuse/handle.h"
+#include "fuse/tree.h"
+
+#define NODE_FDS_MAX 256 /* descriptors kept */
+
+struct node {
+	struct handle handle;
+	uint64_t lookups;           /* references that the kernel holds */
+	uint32_t opens;             /* files open on it */
+	uint32_t generation;        /* of this struct for this number, for the kernel */
+	mode_t type;                /* S_IFMT bits */
+	bool is_orphan;             /* no name left, open */
+	struct stat *phantom;       /* owns; a whiteout marker: attributes without an inode */
+	int fd;                     /* owns; -1: none. O_RDONLY for files and directories, O_PATH for the rest */
+	struct node *older, *newer; /* list of nodes that hold a descriptor, orphans excepted */
+	struct node *next;          /* of the same hash */
+};
+
+int nodes_new(struct fs *fs, struct err *e);
+void nodes_free(struct fs *fs);
+/* Credit the files that end with this process. */
+void nodes_close_orphans(struct fs *fs);
+
+struct node *nodes_root(const struct fs *fs);
+
+/* Call FN for every node, the root included. */
+void nodes_each(const struct fs *fs, void (*fn)(void *arg, struct node *n), void *arg);
+
+/* The node of NAME in DIRFD with one more reference, and its state. 0 or -errno. */
+int node_lookup(struct fs *fs, int dirfd, const char *name, struct node **out, struct stat *st);
+/* A node that is only attributes, with one reference. */
+struct node *node_phantom(struct fs *fs, const struct stat *st);
+void node_forget(struct fs *fs, struct node *n, uint64_t count);
+
+/* A descriptor of the node, borrowed until the next call here. -errno. */
+int node_fd(struct fs *fs, struct node *n);
+/* A new descriptor; FLAGS as for open(2). -errno. */
+int node_open(struct fs *fs, struct node *n, int flags);
+/* One file of the node was closed. */
+void node_closed(struct fs *fs, struct node *n);
+
+/* For removal. Without a reference: NULL if the kernel does not know the inode. */
+struct node *nodes_find_name(struct fs *fs, int dirfd, const char *name);
+/* Before the last name goes: hold a descriptor if the node is open, drop it if not. */
+void node_before_unlink(struct fs *fs, struct node *n);
+/* The last name is gone. True: it is open, so its charge stays. */
+bool node_orphan(struct fs *fs, struct node *n);
+
+#endif

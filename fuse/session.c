@@ -1,0 +1,769 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fuse/session.h"
+
+#define FUSE_USE_VERSION 314
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <fuse_lowlevel.h>
+#include <limits.h>
+#include <linux/fuse.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "fuse/apply.h"
+#include "fuse/ops.h"
+
+#define CACHE_SECONDS 86400.0
+#define MARKER_SECONDS 1.0 /* long enough for its maker to set owner and mode by path */
+#define DIR_BUFFER 32768
+#define NOTIFY_INC_EPOCH 8 /* FUSE_NOTIFY_INC_EPOCH, newer than the installed header may be */
+
+struct session {
+	struct fuse_session *se; /* owns */
+	int fuse_fd;             /* owned by libfuse */
+	struct fs *fs;           /* borrowed */
+	struct apply apply;
+	struct ingest ingest;
+	unsigned control_opens;
+	bool has_epoch; /* the kernel can drop all it caches at once */
+	uint64_t requests;
+	struct fuse_buf in; /* owns mem */
+	char *out;          /* owns; INGEST_WRITE_MAX bytes: answers to read and readdir */
+};
+
+/* Address as node id of the control file. */
+static char control_node;
+#define CONTROL_INO ((fuse_ino_t)(uintptr_t)&control_node)
+
+static struct session *session_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+static struct fs *fs_of(fuse_req_t req)
+{
+	return session_of(req)->fs;
+}
+
+/* The node of an id; for the control file, which takes none of what is asked of nodes, the answer EPERM and NULL. */
+static struct node *node_of(fuse_req_t req, fuse_ino_t ino)
+{
+	if (ino == FUSE_ROOT_ID)
+		return nodes_root(fs_of(req));
+	if (ino != CONTROL_INO)
+		return (struct node *)(uintptr_t)ino;
+	fuse_reply_err(req, EPERM);
+	return NULL;
+}
+
+static fuse_ino_t id_of(const struct fs *fs, const struct node *n)
+{
+	return n == nodes_root(fs) ? FUSE_ROOT_ID : (fuse_ino_t)(uintptr_t)n;
+}
+
+static void reply_rc(fuse_req_t req, int rc)
+{
+	fuse_reply_err(req, rc < 0 ? -rc : 0);
+}
+
+/* --- what the kernel may keep ----------------------------------------------------------------------------------- */
+
+static double cache_seconds(const struct session *s)
+{
+	return s->has_epoch && !s->control_opens ? CACHE_SECONDS : 0;
+}
+
+static bool epoch_bump(struct session *s)
+{
+	const struct fuse_out_header h = {.len = sizeof(h), .error = NOTIFY_INC_EPOCH};
+
+	return write(s->fuse_fd, &h, sizeof(h)) == sizeof(h);
+}
+
+static void forget_attrs(void *arg, struct node *n)
+{
+	struct session *s = arg;
+
+	/* Offset -1: attributes only, which takes no page or inode lock. */
+	fuse_lowlevel_notify_inval_inode(s->se, id_of(s->fs, n), -1, 0);
+}
+
+static void cache_void(struct session *s)
+{
+	if (!s->has_epoch)
+		return;
+	epoch_bump(s);
+	nodes_each(s->fs, forget_attrs, s);
+}
+
+static struct fuse_entry_param entry_of(const struct session *s, const struct found *f)
+{
+	double keep = f->node->phantom ? MARKER_SECONDS : cache_seconds(s);
+
+	return (struct fuse_entry_param){.ino = id_of(s->fs, f->node),
+	        .generation = f->node->generation,
+	        .attr = f->st,
+	        .attr_timeout = keep,
+	        .entry_timeout = keep};
+}
+
+static void reply_entry(fuse_req_t req, int rc, const struct found *f)
+{
+	struct session *s = session_of(req);
+
+	if (rc < 0) {
+		fuse_reply_err(req, -rc);
+		return;
+	}
+	const struct fuse_entry_param e = entry_of(s, f);
+	if (fuse_reply_entry(req, &e) == -ENOENT) /* interrupted: the kernel took no reference */
+		node_forget(s->fs, f->node, 1);
+}
+
+static void reply_attr(fuse_req_t req, int rc, const struct stat *st)
+{
+	if (rc < 0)
+		fuse_reply_err(req, -rc);
+	else
+		fuse_reply_attr(req, st, cache_seconds(session_of(req)));
+}
+
+/* --- the control file ------------------------------------------------------------------------------------------- */
+
+static struct stat control_stat(void)
+{
+	return (struct stat){
+	        .st_ino = UINT32_MAX, .st_mode = S_IFREG | 0600, .st_nlink = 1, .st_blksize = INGEST_WRITE_MAX};
+}
+
+static bool is_control_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
+{
+	return dir == FUSE_ROOT_ID && !strcmp(name, INGEST_NAME) && fuse_req_ctx(req)->uid == 0;
+}
+
+static void control_open(fuse_req_t req, struct fuse_file_info *fi)
+{
+	struct session *s = session_of(req);
+
+	if (!s->control_opens++)
+		cache_void(s);
+	fi->direct_io = 1;
+	if (fuse_reply_open(req, fi) == -ENOENT)
+		s->control_opens--;
+}
+
+static void control_read(fuse_req_t req, size_t size, off_t off)
+{
+	struct ingest_status st = session_of(req)->ingest.status;
+
+	if (off < 0 || (size_t)off >= sizeof(st))
+		fuse_reply_buf(req, NULL, 0);
+	else
+		fuse_reply_buf(req, (const char *)&st + off,
+		        size < sizeof(st) - (size_t)off ? size : sizeof(st) - (size_t)off);
+}
+
+static void control_write(fuse_req_t req, const char *data, size_t size)
+{
+	int rc = ingest_feed(&session_of(req)->ingest, data, size);
+
+	if (rc < 0)
+		fuse_reply_err(req, -rc);
+	else
+		fuse_reply_write(req, size);
+}
+
+/* --- names ------------------------------------------------------------------------------------------------------ */
+
+static void ll_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
+{
+	struct session *s = session_of(req);
+	struct found f;
+
+	if (is_control_lookup(req, dir, name)) {
+		const struct fuse_entry_param e = {.ino = CONTROL_INO, .attr = control_stat()};
+		fuse_reply_entry(req, &e);
+		return;
+	}
+	struct node *d = node_of(req, dir);
+	if (!d)
+		return;
+	int rc = op_lookup(s->fs, d, name, &f);
+	if (rc == -ENOENT) { /* the kernel may remember that, too */
+		const struct fuse_entry_param none = {.entry_timeout = cache_seconds(s)};
+		fuse_reply_entry(req, &none);
+		return;
+	}
+	reply_entry(req, rc, &f);
+}
+
+static void ll_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
+{
+	if (ino != CONTROL_INO && ino != FUSE_ROOT_ID)
+		node_forget(fs_of(req), (struct node *)(uintptr_t)ino, count);
+	fuse_reply_none(req);
+}
+
+static void ll_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+	for (size_t i = 0; i < count; i++)
+		if (forgets[i].ino != CONTROL_INO && forgets[i].ino != FUSE_ROOT_ID)
+			node_forget(fs_of(req), (struct node *)(uintptr_t)forgets[i].ino, forgets[i].nlookup);
+	fuse_reply_none(req);
+}
+
+static struct caller caller_of(fuse_req_t req)
+{
+	const struct fuse_ctx *c = fuse_req_ctx(req);
+
+	return (struct caller){.uid = c->uid, .gid = c->gid};
+}
+
+static void make_and_reply(fuse_req_t req, fuse_ino_t dir, const char *name, const struct make *m)
+{
+	struct node *d = node_of(req, dir);
+	struct found f;
+
+	if (!d)
+		return;
+	int rc = op_make(fs_of(req), d, name, m, &f);
+	if (rc == 0 && f.node->phantom)
+		cache_void(session_of(req));
+	reply_entry(req, rc, &f);
+}
+
+static void ll_mknod(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, dev_t rdev)
+{
+	make_and_reply(req, dir, name,
+	        &(struct make){.mode = mode & S_IFMT ? mode : mode | S_IFREG, .rdev = rdev, .who = caller_of(req)});
+}
+
+static void ll_mkdir(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode)
+{
+	make_and_reply(req, dir, name, &(struct make){.mode = S_IFDIR | (mode & 07777), .who = caller_of(req)});
+}
+
+static void ll_symlink(fuse_req_t req, const char *target, fuse_ino_t dir, const char *name)
+{
+	make_and_reply(req, dir, name, &(struct make){.mode = S_IFLNK | 0777, .target = target, .who = caller_of(req)});
+}
+
+static void ll_unlink(fuse_req_t req, fuse_ino_t dir, const char *name)
+{
+	struct node *d = node_of(req, dir);
+
+	if (d)
+		reply_rc(req, op_unlink(fs_of(req), d, name, false));
+}
+
+static void ll_rmdir(fuse_req_t req, fuse_ino_t dir, const char *name)
+{
+	struct node *d = node_of(req, dir);
+
+	if (d)
+		reply_rc(req, op_unlink(fs_of(req), d, name, true));
+}
+
+static void ll_rename(
+        fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino_t to_dir, const char *to_name, unsigned flags)
+{
+	struct node *d = node_of(req, dir), *to = d ? node_of(req, to_dir) : NULL;
+
+	if (to)
+		reply_rc(req, op_rename(fs_of(req), d, name, to, to_name, flags));
+}
+
+static void ll_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t dir, const char *name)
+{
+	struct node *n = node_of(req, ino), *d = n ? node_of(req, dir) : NULL;
+	struct found f;
+
+	if (d)
+		reply_entry(req, op_link(fs_of(req), n, d, name, &f), &f);
+}
+
+static void ll_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	struct node *n = node_of(req, ino);
+	char target[PATH_MAX];
+
+	if (!n)
+		return;
+	int rc = op_readlink(fs_of(req), n, target, sizeof(target));
+	if (rc < 0)
+		fuse_reply_err(req, -rc);
+	else
+		fuse_reply_readlink(req, target);
+}
+
+/* --- attributes ------------------------------------------------------------------------------------------------- */
+
+/* The descriptor of an open file, -1 without one (a marker's handle is ~0). */
+static int fd_of(const struct fuse_file_info *fi)
+{
+	return fi ? (int)fi->fh : -1;
+}
+
+static void ll_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct stat st = control_stat();
+
+	if (ino == CONTROL_INO) {
+		fuse_reply_attr(req, &st, 0);
+		return;
+	}
+	struct node *n = node_of(req, ino);
+	int rc = op_getattr(fs_of(req), n, S_ISREG(n->type) ? fd_of(fi) : -1, &st);
+	reply_attr(req, rc, &st);
+}
+
+static struct timespec time_of(int to_set, int value_bit, int now_bit, struct timespec value)
+{
+	if (to_set & now_bit)
+		value.tv_nsec = UTIME_NOW;
+	else if (!(to_set & value_bit))
+		value.tv_nsec = UTIME_OMIT;
+	return value;
+}
+
+static void ll_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
+{
+	const unsigned times =
+	        FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW;
+	struct stat st = control_stat();
+
+	if (ino == CONTROL_INO) { /* O_TRUNC and times of the writer: without a meaning */
+		fuse_reply_attr(req, &st, 0);
+		return;
+	}
+	struct node *n = node_of(req, ino);
+	const struct change c = {
+	        .set = (to_set & FUSE_SET_ATTR_MODE ? SET_MODE : 0u) | (to_set & FUSE_SET_ATTR_UID ? SET_UID : 0u) |
+	               (to_set & FUSE_SET_ATTR_GID ? SET_GID : 0u) | (to_set & FUSE_SET_ATTR_SIZE ? SET_SIZE : 0u) |
+	               ((unsigned)to_set & times ? SET_TIMES : 0u),
+	        .mode = attr->st_mode,
+	        .uid = attr->st_uid,
+	        .gid = attr->st_gid,
+	        .size = (uint64_t)attr->st_size,
+	        .times = {time_of(to_set, FUSE_SET_ATTR_ATIME, FUSE_SET_ATTR_ATIME_NOW, attr->st_atim),
+	                time_of(to_set, FUSE_SET_ATTR_MTIME, FUSE_SET_ATTR_MTIME_NOW, attr->st_mtim)},
+	};
+	int rc = op_setattr(fs_of(req), n, S_ISREG(n->type) ? fd_of(fi) : -1, &c, &st);
+	reply_attr(req, rc, &st);
+}
+
+static void ll_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct statvfs sv;
+	int rc = op_statfs(fs_of(req), &sv);
+
+	if (rc < 0)
+		fuse_reply_err(req, -rc);
+	else
+		fuse_reply_statfs(req, &sv);
+}
+
+static void ll_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+{
+	struct node *n = node_of(req, ino);
+
+	if (n)
+		reply_rc(req, op_setxattr(fs_of(req), n, name, value, size, flags));
+}
+
+static void reply_xattr(fuse_req_t req, ssize_t rc, const char *value, size_t size)
+{
+	if (rc < 0)
+		fuse_reply_err(req, (int)-rc);
+	else if (!size)
+		fuse_reply_xattr(req, (size_t)rc);
+	else
+		fuse_reply_buf(req, value, (size_t)rc);
+}
+
+static void ll_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	struct session *s = session_of(req);
+
+	if (ino == CONTROL_INO) {
+		fuse_reply_err(req, ENODATA);
+		return;
+	}
+	size_t max = size < INGEST_WRITE_MAX ? size : INGEST_WRITE_MAX;
+	reply_xattr(req, op_getxattr(s->fs, node_of(req, ino), name, s->out, max), s->out, size);
+}
+
+static void ll_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	struct session *s = session_of(req);
+	struct node *n = node_of(req, ino);
+	size_t max = size < INGEST_WRITE_MAX ? size : INGEST_WRITE_MAX;
+
+	if (n)
+		reply_xattr(req, op_listxattr(s->fs, n, s->out, max), s->out, size);
+}
+
+static void ll_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	struct node *n = node_of(req, ino);
+
+	if (n)
+		reply_rc(req, op_removexattr(fs_of(req), n, name));
+}
+
+/* --- files ------------------------------------------------------------------------------------------------------ */
+
+static void ll_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+	const struct make m = {.mode = S_IFREG | (mode & 07777), .who = caller_of(req)};
+	struct session *s = session_of(req);
+	struct node *d = node_of(req, dir);
+	struct found f;
+	int fd;
+
+	if (!d)
+		return;
+	int rc = op_create(s->fs, d, name, &m, fi->flags, &f, &fd);
+	if (rc < 0) {
+		fuse_reply_err(req, -rc);
+		return;
+	}
+	if (f.node->phantom)
+		cache_void(s);
+	fi->fh = (uint64_t)(int64_t)fd;
+	fi->keep_cache = 1;
+	const struct fuse_entry_param e = entry_of(s, &f);
+	if (fuse_reply_create(req, &e, fi) != -ENOENT)
+		return;
+	if (fd >= 0)
+		op_release(s->fs, f.node, fd);
+	node_forget(s->fs, f.node, 1);
+}
+
+static void ll_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	if (ino == CONTROL_INO) {
+		control_open(req, fi);
+		return;
+	}
+	struct node *n = node_of(req, ino);
+	int fd = n->phantom ? -1 : op_open(fs_of(req), n, fi->flags);
+	if (fd < 0 && !n->phantom) {
+		fuse_reply_err(req, -fd);
+		return;
+	}
+	fi->fh = (uint64_t)(int64_t)fd;
+	/* Content changes through this mount only; the ingest stream makes new inodes. */
+	fi->keep_cache = 1;
+	if (fuse_reply_open(req, fi) == -ENOENT && fd >= 0)
+		op_release(fs_of(req), n, fd);
+}
+
+static void ll_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	if (ino == CONTROL_INO)
+		session_of(req)->control_opens--;
+	else if (fd_of(fi) >= 0)
+		op_release(fs_of(req), node_of(req, ino), fd_of(fi));
+	fuse_reply_err(req, 0);
+}
+
+static void ll_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct session *s = session_of(req);
+
+	if (ino == CONTROL_INO) {
+		control_read(req, size, off);
+		return;
+	}
+	size_t max = size < INGEST_WRITE_MAX ? size : INGEST_WRITE_MAX;
+	ssize_t n = fd_of(fi) < 0 ? 0 : pread(fd_of(fi), s->out, max, off);
+	if (n < 0)
+		fuse_reply_err(req, errno);
+	else
+		fuse_reply_buf(req, s->out, (size_t)n);
+}
+
+static void ll_write(
+        fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	if (ino == CONTROL_INO) {
+		control_write(req, data, size);
+		return;
+	}
+	/* A whiteout marker holds nothing. */
+	ssize_t n = fd_of(fi) < 0 ? -EPERM : op_write(fs_of(req), node_of(req, ino), fd_of(fi), data, size, off);
+	if (n < 0)
+		fuse_reply_err(req, (int)-n);
+	else
+		fuse_reply_write(req, (size_t)n);
+}
+
+static void ll_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	if (ino == CONTROL_INO || fd_of(fi) < 0)
+		fuse_reply_err(req, 0);
+	else
+		fuse_reply_err(req, (datasync ? fdatasync(fd_of(fi)) : fsync(fd_of(fi))) < 0 ? errno : 0);
+}
+
+static void ll_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi)
+{
+	struct node *n = node_of(req, ino);
+
+	if (n)
+		reply_rc(req, fd_of(fi) < 0 ? -EPERM : op_fallocate(fs_of(req), n, fd_of(fi), mode, off, len));
+}
+
+static void ll_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
+{
+	off_t at = ino == CONTROL_INO || fd_of(fi) < 0 ? (errno = ENXIO, -1) : lseek(fd_of(fi), off, whence);
+
+	if (at < 0)
+		fuse_reply_err(req, errno);
+	else
+		fuse_reply_lseek(req, at);
+}
+
+/* --- directories ------------------------------------------------------------------------------------------------ */
+
+/* An open directory. Cookies are the backing file system's own offsets, stable while names come and go. */
+struct listing {
+	int fd;     /* owns */
+	off_t next; /* offset of what the buffer continues with */
+	size_t pos, len;
+	_Alignas(struct dirent64) char buffer[DIR_BUFFER];
+};
+
+static void ll_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct node *n = node_of(req, ino);
+
+	if (!n)
+		return;
+	int fd = node_open(fs_of(req), n, O_RDONLY | O_DIRECTORY);
+	if (fd < 0) {
+		fuse_reply_err(req, -fd);
+		return;
+	}
+	struct listing *l = xcalloc(1, sizeof(*l));
+	l->fd = fd;
+	fi->fh = (uint64_t)(uintptr_t)l;
+	if (fuse_reply_open(req, fi) == -ENOENT) {
+		close(fd);
+		free(l);
+	}
+}
+
+static void ll_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct listing *l = (struct listing *)(uintptr_t)fi->fh;
+
+	close(l->fd);
+	free(l);
+	fuse_reply_err(req, 0);
+}
+
+/* The entry at the listing's place, not yet taken. NULL at the end, *RC then 0 or -errno. */
+static struct dirent64 *listing_peek(struct listing *l, int *rc)
+{
+	*rc = 0;
+	for (;;) {
+		if (l->pos >= l->len) {
+			ssize_t n = getdents64(l->fd, l->buffer, sizeof(l->buffer));
+			if (n <= 0) {
+				*rc = n < 0 ? -errno : 0;
+				return NULL;
+			}
+			l->pos = 0;
+			l->len = (size_t)n;
+		}
+		struct dirent64 *d = (struct dirent64 *)(void *)(l->buffer + l->pos);
+		if (strncmp(d->d_name, TREE_WHITEOUT, strlen(TREE_WHITEOUT)) != 0)
+			return d;
+		l->pos += d->d_reclen;
+	}
+}
+
+/* Add one entry to the answer; its size, more than ROOM if it does not fit (and then nothing was added). */
+static size_t listing_add(
+        fuse_req_t req, struct listing *l, const struct dirent64 *d, bool is_plus, char *out, size_t room)
+{
+	struct session *s = session_of(req);
+	struct fuse_entry_param e = {.attr = {.st_ino = d->d_ino, .st_mode = (mode_t)d->d_type << 12}};
+	struct found f;
+
+	if (!is_plus)
+		return fuse_add_direntry(req, out, room, d->d_name, &e.attr, d->d_off);
+	size_t need = fuse_add_direntry_plus(req, NULL, 0, d->d_name, NULL, 0);
+	if (need > room)
+		return need;
+	/* "." and "..", and what cannot be looked at now, go without a node. */
+	if (strcmp(d->d_name, ".") && strcmp(d->d_name, "..") &&
+	        node_lookup(s->fs, l->fd, d->d_name, &f.node, &f.st) == 0)
+		e = entry_of(s, &f);
+	return fuse_add_direntry_plus(req, out, room, d->d_name, &e, d->d_off);
+}
+
+static void list(fuse_req_t req, size_t size, off_t off, struct listing *l, bool is_plus)
+{
+	char *out = session_of(req)->out;
+	size_t used = 0;
+	struct dirent64 *d;
+	int rc = 0;
+
+	if (size > INGEST_WRITE_MAX)
+		size = INGEST_WRITE_MAX;
+	if (off != l->next) {
+		l->pos = l->len = 0;
+		rc = lseek(l->fd, off, SEEK_SET) < 0 ? -errno : 0;
+		l->next = off;
+	}
+	while (rc == 0 && (d = listing_peek(l, &rc))) {
+		size_t n = listing_add(req, l, d, is_plus, out + used, size - used);
+		if (n > size - used)
+			break;
+		used += n;
+		l->pos += d->d_reclen;
+		l->next = d->d_off;
+	}
+	if (rc < 0 && !used)
+		fuse_reply_err(req, -rc);
+	else
+		fuse_reply_buf(req, out, used);
+}
+
+static void ll_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	list(req, size, off, (struct listing *)(uintptr_t)fi->fh, false);
+}
+
+static void ll_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	list(req, size, off, (struct listing *)(uintptr_t)fi->fh, true);
+}
+
+static void ll_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	fuse_reply_err(req, fsync(((struct listing *)(uintptr_t)fi->fh)->fd) < 0 ? errno : 0);
+}
+
+/* --- the session ------------------------------------------------------------------------------------------------ */
+
+static void ll_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct session *s = userdata;
+
+	/* Truncation comes as a setattr, set-id bits are cleared by the kernel's own setattr: one place each for the
+	 * ledger. No writeback cache: it would move EDQUOT from write() to close(). */
+	conn->want &= ~(unsigned)(FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_WRITEBACK_CACHE |
+	                          FUSE_CAP_SPLICE_READ);
+	conn->max_write = INGEST_WRITE_MAX;
+	s->has_epoch = epoch_bump(s);
+}
+
+static const struct fuse_lowlevel_ops operations = {
+        .init = ll_init,
+        .lookup = ll_lookup,
+        .forget = ll_forget,
+        .forget_multi = ll_forget_multi,
+        .getattr = ll_getattr,
+        .setattr = ll_setattr,
+        .readlink = ll_readlink,
+        .mknod = ll_mknod,
+        .mkdir = ll_mkdir,
+        .unlink = ll_unlink,
+        .rmdir = ll_rmdir,
+        .symlink = ll_symlink,
+        .rename = ll_rename,
+        .link = ll_link,
+        .open = ll_open,
+        .create = ll_create,
+        .read = ll_read,
+        .write = ll_write,
+        .release = ll_release, /* no flush: libfuse answers ENOSYS, and the kernel asks once */
+        .fsync = ll_fsync,
+        .opendir = ll_opendir,
+        .readdir = ll_readdir,
+        .readdirplus = ll_readdirplus,
+        .releasedir = ll_releasedir,
+        .fsyncdir = ll_fsyncdir,
+        .statfs = ll_statfs,
+        .setxattr = ll_setxattr,
+        .getxattr = ll_getxattr,
+        .listxattr = ll_listxattr,
+        .removexattr = ll_removexattr,
+        .fallocate = ll_fallocate,
+        .lseek = ll_lseek,
+};
+
+struct session *session_new(int fuse_fd, struct fs *fs, struct err *e)
+{
+	char name[] = "builderd-fs", *argv[] = {name, NULL}, where[32];
+	struct fuse_args args = FUSE_ARGS_INIT(1, argv);
+	struct session *s = xcalloc(1, sizeof(*s));
+
+	s->fs = fs;
+	s->fuse_fd = fuse_fd;
+	s->out = xcalloc(1, INGEST_WRITE_MAX);
+	apply_init(&s->apply, fs);
+	ingest_init(&s->ingest, &s->apply.sink);
+	snprintf(where, sizeof(where), "/dev/fd/%d", fuse_fd);
+	s->se = fuse_session_new(&args, &operations, sizeof(operations), s);
+	fuse_opt_free_args(&args);
+	if (s->se && fd_set_nonblock(fuse_fd, 1) == 0 && fuse_session_mount(s->se, where) == 0)
+		return s;
+	err_set(e, -EIO, "start the FUSE session");
+	session_free(s);
+	return NULL;
+}
+
+void session_end_ingest(struct session *s)
+{
+	apply_free(&s->apply);
+	ingest_free(&s->ingest);
+	apply_init(&s->apply, s->fs);
+	ingest_init(&s->ingest, &s->apply.sink);
+}
+
+void session_free(struct session *s)
+{
+	if (!s)
+		return;
+	apply_free(&s->apply);
+	ingest_free(&s->ingest);
+	if (s->se)
+		fuse_session_destroy(s->se);
+	free(s->in.mem);
+	free(s->out);
+	free(s);
+}
+
+int session_fd(const struct session *s)
+{
+	return s->fuse_fd;
+}
+
+int session_serve(struct session *s)
+{
+	int rc = fuse_session_receive_buf(s->se, &s->in);
+
+	if (rc == -EINTR || rc == -EAGAIN)
+		return 1;
+	if (rc <= 0)
+		return rc;
+	s->requests++;
+	fuse_session_process_buf(s->se, &s->in);
+	return !fuse_session_exited(s->se);
+}
+
+uint64_t session_requests(const struct session *s)
+{
+	return s->requests;
+}
