@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The `file` backend: open, close, the table of operations. file.h says how things lie on disk. */
+#include "file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "image.h"
+#include "mount.h"
+
+struct file_path file_path(const char *tenant, const char *kind, const char *name, const char *suffix)
+{
+	struct file_path p;
+
+	snprintf(
+	        p.text, sizeof(p.text), "tenants/%s/%s%s%s%s", tenant, kind, name ? "/" : "", name ? name : "", suffix);
+	return p;
+}
+
+struct file_path file_chain_path(const char *tenant, const struct digest *chain, const char *suffix)
+{
+	char hex[DIGEST_TEXT_MAX];
+
+	return file_path(tenant, "chains", digest_hex(chain, hex), suffix);
+}
+
+int file_dir_sync(struct store *s, const char *tenant, const char *kind, struct err *e)
+{
+	struct file_path p = file_path(tenant, kind, NULL, "");
+	AUTO_CLOSE int fd = openat(s->dirfd, p.text, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || fsync(fd) < 0)
+		return err_sys(e, -errno, "sync %s", p.text);
+	return 0;
+}
+
+static int file_probe(const struct store_options *o, struct err *e)
+{
+	int rc = image_probe(e);
+
+	if (rc == 0)
+		rc = loopdev_probe(e);
+	return rc < 0 ? rc : mount_probe(e);
+}
+
+static int state_dir_open(struct store *s, const struct store_options *o, struct err *e)
+{
+	if (strlen(o->state_dir) >= sizeof(s->dir) || o->state_dir[0] != '/')
+		return err_set(e, -EINVAL,
+		        "state directory \"%.200s\": expected an absolute path shorter than %zu bytes", o->state_dir,
+		        sizeof(s->dir));
+	snprintf(s->dir, sizeof(s->dir), "%s", o->state_dir);
+	if (mkdir(s->dir, 0700) < 0 && errno != EEXIST)
+		return err_sys(e, -errno, "make the state directory %s", s->dir);
+	s->dirfd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (s->dirfd < 0)
+		return err_sys(e, -errno, "open the state directory %s", s->dir);
+	if (fchmod(s->dirfd, 0700) < 0)
+		return err_sys(e, -errno, "close the state directory %s to others", s->dir);
+	if (mkdirat(s->dirfd, "tenants", 0700) < 0 && errno != EEXIST)
+		return err_sys(e, -errno, "make %s/tenants", s->dir);
+	s->lock_fd = openat(s->dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (s->lock_fd < 0)
+		return err_sys(e, -errno, "open %s/lock", s->dir);
+	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return err_sys(e, -errno, "%s is used by another builderd", s->dir);
+	return 0;
+}
+
+static int boot_id_read(struct store *s, struct err *e)
+{
+	AUTO_CLOSE int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -errno : fd_read_full(fd, s->boot_id, sizeof(s->boot_id) - 1);
+
+	if (n <= 0)
+		return err_sys(e, n ? (int)n : -EIO, "read the kernel's boot id");
+	s->boot_id[strcspn(s->boot_id, "\n")] = 0;
+	return 0;
+}
+
+static void file_close(struct store *s)
+{
+	if (!s)
+		return;
+	file_syncer_free(s->syncer);
+	volumes_db_close(s->db);
+	cleanup_close(&s->lock_fd);
+	cleanup_close(&s->dirfd);
+	free(s);
+}
+
+static int file_open(const struct store_options *o, struct store **out, struct err *e)
+{
+	char db_path[FILE_STATE_DIR_MAX + 16];
+	struct store *s = xcalloc(1, sizeof(*s));
+
+	s->dirfd = s->lock_fd = -1;
+	s->fetch_uid = o->fetch_uid;
+	s->cache_max_bytes = o->cache_max_bytes;
+	int rc = state_dir_open(s, o, e);
+	if (rc == 0)
+		rc = boot_id_read(s, e);
+	if (rc == 0) {
+		snprintf(db_path, sizeof(db_path), "%s/volumes.db", s->dir);
+		rc = volumes_db_open(db_path, &s->db, e);
+	}
+	if (rc == 0) {
+		s->syncer = file_syncer_new(s, e);
+		rc = s->syncer ? 0 : -ENOMEM;
+	}
+	if (rc == 0)
+		rc = file_recover(s, e);
+	if (rc < 0) {
+		file_close(s);
+		return rc;
+	}
+	*out = s;
+	return 0;
+}
+
+static int blob_dir_open(struct store *s, const char *tenant, struct err *e)
+{
+	struct file_path p = file_path(tenant, "blobs", NULL, "");
+	AUTO_CLOSE int fd = openat(s->dirfd, p.text, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_sys(e, -errno, "open %s", p.text);
+	if (fchown(fd, s->fetch_uid, s->fetch_uid) < 0 || fchmod(fd, 0700) < 0)
+		return err_sys(e, -errno, "give %s to uid %u", p.text, s->fetch_uid);
+	return STEAL_FD(&fd);
+}
+
+static int file_blob_dir(struct store *s, const char *tenant, struct err *e)
+{
+	static const char *const kinds[] = {"blobs", "chains", "builds", "rootfs"};
+	char top[16 + TENANT_ID_MAX];
+
+	snprintf(top, sizeof(top), "tenants/%s", tenant);
+	if (mkdirat(s->dirfd, top, 0700) < 0 && errno != EEXIST)
+		return image_error(e, -errno, "make a tenant's directory");
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		if (mkdirat(s->dirfd, file_path(tenant, kinds[i], NULL, "").text, 0700) < 0 && errno != EEXIST)
+			return image_error(e, -errno, "make a tenant's directory");
+	return blob_dir_open(s, tenant, e);
+}
+
+/* create() may be a tenant's first call as well. */
+static int file_create_in_tenant(struct store *s, const char *tenant, const char *build, const struct digest *parent,
+        uint64_t size_bytes, uint64_t inodes, struct volume **out, struct err *e)
+{
+	AUTO_CLOSE int blobs = file_blob_dir(s, tenant, e);
+
+	return blobs < 0 ? blobs : file_create(s, tenant, build, parent, size_bytes, inodes, out, e);
+}
+
+const struct volume_ops volume_file_ops = {
+        .name = "file",
+        .probe = file_probe,
+        .open = file_open,
+        .close = file_close,
+        .usage = file_usage,
+        .blob_dir = file_blob_dir,
+        .chain_find = file_chain_find,
+        .create = file_create_in_tenant,
+        .mount = file_mount,
+        .unmount = file_unmount,
+        .grow = file_grow,
+        .size = file_size,
+        .snapshot = file_snapshot,
+        .check = file_check,
+        .open_raw = file_open_raw,
+        .seal = file_seal,
+        .discard = file_discard,
+        .share = file_share,
+        .rootfs_open = file_rootfs_open,
+        .rootfs_delete = file_rootfs_delete,
+        .trim = file_trim,
+};

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The `file` backend, shared by its own files only.
+ *
+ * STATE_DIR/                          0700 root: what lies below is protected by this, whatever its own mode
+ *   lock                              flock: one builderd at a time
+ *   volumes.db                        chains, rootfs (volumes_db.h)
+ *   tenants/<tenant>/blobs/           owned by the fetch uid, which gets it as a descriptor
+ *   tenants/<tenant>/chains/<hex>.ext4
+ *   tenants/<tenant>/builds/<build>.ext4                 while a build writes it; 0666, for e2fsprogs as nobody
+ *   tenants/<tenant>/rootfs/<build>.ext4, <build>.metadata.json      0444
+ *
+ * What a crash leaves, and what open() makes of it (file_recover.c): a row is the last step of every operation and its
+ * deletion the first of every removal, so a file without a row is garbage, and everything in builds/ is.
+ *
+ * A chain is a cache. Its row is written when its file is complete in the page cache; a thread syncs it later, when no
+ * build is busy, and marks it durable. Until then it is believed only by the boot of the kernel that wrote it: a power
+ * cut loses it, and never gives a damaged one. A rootfs is synced before its row is written.
+ */
+#ifndef DM_FILE_H
+#define DM_FILE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "dm/volume.h"
+#include "ipc/message.h"
+#include "loopdev.h"
+#include "volumes_db.h"
+
+#define FILE_STATE_DIR_MAX 120 /* rootfs_info.path holds it and the longest name */
+
+struct syncer;
+
+struct store {
+	char dir[FILE_STATE_DIR_MAX];
+	int dirfd, lock_fd; /* own */
+	unsigned fetch_uid;
+	uint64_t cache_max_bytes;
+	char boot_id[BOOT_ID_MAX];
+	struct volumes_db *db; /* owns; locks itself */
+	struct syncer *syncer; /* owns; locks itself */
+};
+
+struct volume {
+	struct store *store;
+	char tenant[TENANT_ID_MAX], build[BUILD_ID_MAX];
+	int fd; /* owns: the image */
+	uint64_t size_bytes;
+	struct loopdev loop; /* while mounted */
+	int root_fd;         /* owns, while mounted: keeps what syncfs() reports */
+};
+
+struct file_path {
+	char text[320]; /* relative to the state directory */
+};
+
+/* tenants/TENANT/KIND/NAME+SUFFIX; NAME NULL: the directory. The ids are valid, so it always fits. */
+struct file_path file_path(const char *tenant, const char *kind, const char *name, const char *suffix);
+struct file_path file_chain_path(const char *tenant, const struct digest *chain, const char *suffix);
+
+/* fsync the directory tenants/TENANT/KIND. */
+int file_dir_sync(struct store *s, const char *tenant, const char *kind, struct err *e);
+
+/* file_recover.c */
+int file_recover(struct store *s, struct err *e);
+/* Call FN with each tenant's id; stops at the first FN < 0 and returns it. */
+int file_tenants_each(struct store *s, int (*fn)(struct store *s, const char *tenant, void *arg, struct err *e),
+        void *arg, struct err *e);
+
+/* file_sync.c: the thread that makes chains durable. */
+struct syncer *file_syncer_new(struct store *s, struct err *e);
+/* Syncs what is waiting, then ends the thread. Takes NULL. */
+void file_syncer_free(struct syncer *y);
+void file_syncer_add(struct syncer *y, const char *tenant, const struct digest *chain);
+/* Builds that are writing: +1, -1. The disk is theirs first. */
+void file_syncer_busy(struct syncer *y, int change);
+
+/* file_volume.c */
+int file_chain_find(
+        struct store *s, const char *tenant, const struct digest *chain, struct chain_info *out, struct err *e);
+int file_create(struct store *s, const char *tenant, const char *build, const struct digest *parent,
+        uint64_t size_bytes, uint64_t inodes, struct volume **out, struct err *e);
+int file_mount(struct volume *v, struct err *e);
+int file_unmount(struct volume *v, struct err *e);
+int file_grow(struct volume *v, int root_fd, uint64_t size_bytes, struct err *e);
+uint64_t file_size(const struct volume *v);
+int file_snapshot(struct volume *v, const struct digest *chain_id, const struct chain_info *info, struct err *e);
+int file_check(struct volume *v, struct err *e);
+int file_open_raw(struct volume *v, struct err *e);
+void file_discard(struct volume *v);
+
+/* file_rootfs.c */
+int file_seal(struct volume *v, const struct digest *product_key, const char *metadata, size_t metadata_len,
+        struct rootfs_info *info, struct err *e);
+int file_share(struct store *s, const char *tenant, const char *build, const struct digest *product_key,
+        struct rootfs_info *info, char **metadata, size_t *metadata_len, struct err *e);
+int file_rootfs_open(struct store *s, const char *tenant, const char *build, struct rootfs_info *info, struct err *e);
+int file_rootfs_delete(struct store *s, const char *tenant, const char *build, uint64_t *freed, struct err *e);
+
+/* file_cache.c */
+int file_trim(struct store *s, uint64_t *freed, struct err *e);
+int file_usage(struct store *s, struct store_usage *out, struct err *e);
+
+#endif

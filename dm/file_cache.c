@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The `file` backend: what things take, and making room. Chains know when they were last used, blobs by their mtime. */
+#include "file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+
+/* Call FN for each regular file of tenants/TENANT/KIND. */
+typedef void file_fn(void *arg, const char *tenant, const char *kind, const char *name, const struct stat *st);
+
+static void files_each(struct store *s, const char *tenant, const char *kind, file_fn *fn, void *arg)
+{
+	int fd = openat(
+	        s->dirfd, file_path(tenant, kind, NULL, "").text, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	AUTO_DIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct stat st;
+
+	if (!d) {
+		cleanup_close(&fd);
+		return;
+	}
+	for (struct dirent *entry; (entry = readdir(d));)
+		if (fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+			fn(arg, tenant, kind, entry->d_name, &st);
+}
+
+/* --- usage ------------------------------------------------------------------------------------------------------- */
+
+/* A file with several names (shared rootfs) counts once in all. */
+static void usage_add(void *arg, const char *tenant, const char *kind, const char *name, const struct stat *st)
+{
+	*(uint64_t *)arg += (uint64_t)st->st_blocks * 512 / (st->st_nlink ? st->st_nlink : 1);
+}
+
+static int tenant_usage(struct store *s, const char *tenant, void *arg, struct err *e)
+{
+	static const char *const kinds[] = {"blobs", "chains", "builds", "rootfs"};
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		files_each(s, tenant, kinds[i], usage_add, arg);
+	return 0;
+}
+
+int file_usage(struct store *s, struct store_usage *out, struct err *e)
+{
+	struct statvfs st;
+
+	if (fstatvfs(s->dirfd, &st) < 0)
+		return err_sys(e, -errno, "ask for free space below %s", s->dir);
+	*out = (struct store_usage){
+	        .total_bytes = (uint64_t)st.f_blocks * st.f_frsize,
+	        .free_bytes = (uint64_t)st.f_bavail * st.f_frsize,
+	};
+	return file_tenants_each(s, tenant_usage, &out->used_bytes, e);
+}
+
+/* --- trim -------------------------------------------------------------------------------------------------------- */
+
+struct cached {
+	int64_t last_use_ms;
+	uint64_t bytes;
+	char tenant[TENANT_ID_MAX];
+	bool is_chain;
+	struct digest chain;
+	char *blob; /* owns: file name */
+};
+
+struct cache_list {
+	struct cached *items; /* owns */
+	size_t n;
+	uint64_t bytes;
+};
+
+static void cache_list_free(struct cache_list *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		free(l->items[i].blob);
+	free(l->items);
+}
+
+static struct cached *cache_list_add(struct cache_list *l, const char *tenant, const struct stat *st)
+{
+	l->items = xrealloc(l->items, (l->n + 1) * sizeof(*l->items));
+	struct cached *c = &l->items[l->n++];
+
+	*c = (struct cached){.bytes = (uint64_t)st->st_blocks * 512};
+	c->last_use_ms = (int64_t)st->st_mtim.tv_sec * 1000 + st->st_mtim.tv_nsec / 1000000;
+	snprintf(c->tenant, sizeof(c->tenant), "%s", tenant);
+	l->bytes += c->bytes;
+	return c;
+}
+
+/* A download under way is somebody's work, not cache. */
+static void blob_add(void *arg, const char *tenant, const char *kind, const char *name, const struct stat *st)
+{
+	if (name[0] != '.')
+		cache_list_add(arg, tenant, st)->blob = xstrdup(name);
+}
+
+static int tenant_blobs(struct store *s, const char *tenant, void *arg, struct err *e)
+{
+	files_each(s, tenant, "blobs", blob_add, arg);
+	return 0;
+}
+
+static int chains_add(struct store *s, struct cache_list *l, struct err *e)
+{
+	AUTO_FREE struct chain_row *rows = NULL;
+	struct stat st;
+	size_t n;
+	int rc = volumes_db_chain_list(s->db, &rows, &n, e);
+
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		if (fstatat(s->dirfd, file_chain_path(rows[i].tenant, &rows[i].chain, ".ext4").text, &st,
+		            AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		struct cached *c = cache_list_add(l, rows[i].tenant, &st);
+		c->is_chain = true;
+		c->chain = rows[i].chain;
+		c->last_use_ms = rows[i].last_use_ms;
+	}
+	return rc;
+}
+
+static int oldest_first(const void *a, const void *b)
+{
+	const struct cached *x = a, *y = b;
+
+	return (x->last_use_ms > y->last_use_ms) - (x->last_use_ms < y->last_use_ms);
+}
+
+/* A build that reads one of these holds a descriptor: it goes on, and the bytes come back when it is done. */
+static int cached_drop(struct store *s, const struct cached *c, struct err *e)
+{
+	struct file_path p = c->is_chain ? file_chain_path(c->tenant, &c->chain, ".ext4")
+	                                 : file_path(c->tenant, "blobs", c->blob, "");
+	int rc = c->is_chain ? volumes_db_chain_delete(s->db, c->tenant, &c->chain, e) : 0;
+
+	if (rc == 0 && unlinkat(s->dirfd, p.text, 0) < 0 && errno != ENOENT)
+		rc = err_sys(e, -errno, "remove %s", p.text);
+	return rc;
+}
+
+int file_trim(struct store *s, uint64_t *freed, struct err *e)
+{
+	AUTO(cache_list_free) struct cache_list l = {0};
+	int rc = file_tenants_each(s, tenant_blobs, &l, e);
+
+	*freed = 0;
+	if (rc == 0)
+		rc = chains_add(s, &l, e);
+	if (rc < 0 || l.bytes <= s->cache_max_bytes)
+		return rc;
+	qsort(l.items, l.n, sizeof(*l.items), oldest_first);
+	for (size_t i = 0; i < l.n && l.bytes > s->cache_max_bytes && rc == 0; i++) {
+		rc = cached_drop(s, &l.items[i], e);
+		if (rc == 0) {
+			l.bytes -= l.items[i].bytes;
+			*freed += l.items[i].bytes;
+		}
+	}
+	return rc;
+}

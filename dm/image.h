@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * ext4 images in files: made, copied, grown, checked. Every image here is unmounted.
+ * A full medium is -ENOSPC with kind DISK_FULL everywhere.
+ */
+#ifndef DM_IMAGE_H
+#define DM_IMAGE_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define IMAGE_STEP (64ull << 20)   /* sizes are multiples of this */
+#define IMAGE_BYTES_PER_INODE 8192 /* unless more are asked for */
+#define IMAGE_MIN_BYTES (64ull << 20)
+#define IMAGE_MAX_BYTES (16ull << 40) /* ext4 with 4 KiB blocks */
+
+/* SIZE rounded up to a step, within the bounds; big enough for INODES. */
+uint64_t image_size(uint64_t size_bytes, uint64_t inodes);
+
+/* Make an empty file system on the empty file FD, which becomes SIZE bytes long (from image_size) and stays sparse. */
+int image_make(int fd, uint64_t size_bytes, uint64_t inodes, struct err *e);
+
+/* Copy the bytes of FROM to the empty file TO: a reflink where the file system has them, else data only, holes stay
+ * holes. */
+int image_copy(int from, int to, struct err *e);
+
+/* Make the file system on FD SIZE bytes big (from image_size), if it is smaller. */
+int image_grow(int fd, uint64_t size_bytes, struct err *e);
+
+/* Inodes in all and free, from the superblock. */
+int image_inodes(int fd, uint64_t *total, uint64_t *free_inodes, struct err *e);
+
+/* e2fsck -fn finds nothing; else -EUCLEAN, kind INTERNAL, with the beginning of what it said. */
+int image_check(int fd, struct err *e);
+
+/* e2fsprogs is there. */
+int image_probe(struct err *e);
+
+/* RC after a failed write: with ENOSPC or EDQUOT the kind becomes DISK_FULL. */
+int image_error(struct err *e, int rc, const char *what);
+
+#endif

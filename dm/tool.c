@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <linux/sched.h>
+
+#include "base/cleanup.h"
+#include "base/loop.h"
+
+#define NOBODY 65534
+#define ADDRESS_SPACE (4ull << 30)
+
+/* Between clone and exec: async-signal-safe calls only, builderd has threads. */
+static _Noreturn void child_run(const char *const *argv, int fd, int out)
+{
+	/* No mke2fs.conf: what an image looks like is our decision, not the host's. */
+	const char *const env[] = {"PATH=/sbin:/usr/sbin:/bin:/usr/bin", "LC_ALL=C", "MKE2FS_CONFIG=/dev/null",
+	        "E2FSCK_CONFIG=/dev/null", "MKE2FS_SKIP_CHECK_MSG=1", NULL};
+	struct rlimit space = {ADDRESS_SPACE, ADDRESS_SPACE}, none = {0, 0};
+	int in = open("/dev/null", O_RDWR | O_CLOEXEC);
+	sigset_t no_signals;
+
+	sigemptyset(&no_signals);
+	if (dup2(fd, TOOL_FD) < 0 || in < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0 ||
+	        syscall(SYS_close_range, TOOL_FD + 1, ~0u, 0) < 0)
+		_exit(126);
+	setrlimit(RLIMIT_AS, &space);
+	setrlimit(RLIMIT_CORE, &none);
+	if (syscall(SYS_setgroups, 0, NULL) < 0 || syscall(SYS_setresgid, NOBODY, NOBODY, NOBODY) < 0 ||
+	        syscall(SYS_setresuid, NOBODY, NOBODY, NOBODY) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	        prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		_exit(126);
+	for (int sig = 1; sig < NSIG; sig++)
+		signal(sig, SIG_DFL);
+	sigprocmask(SIG_SETMASK, &no_signals, NULL);
+	execve(argv[0], (char *const *)(uintptr_t)argv, (char *const *)(uintptr_t)env);
+	_exit(127);
+}
+
+static int child_clone(const char *const *argv, int fd, int out, int *pidfd)
+{
+	struct clone_args args = {.flags = CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)pidfd, .exit_signal = SIGCHLD};
+	sigset_t all, saved;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &saved);
+	long pid = syscall(SYS_clone3, &args, sizeof(args));
+	if (pid == 0)
+		child_run(argv, fd, out);
+	int rc = pid < 0 ? -errno : (int)pid;
+	pthread_sigmask(SIG_SETMASK, &saved, NULL);
+	return rc;
+}
+
+/* Append to R->text what fits; the rest is read and dropped, so that the program never blocks. */
+static void text_append(struct tool_result *r, const char *data, size_t n)
+{
+	size_t have = strlen(r->text);
+
+	for (size_t i = 0; i < n && have < sizeof(r->text) - 4; i++) {
+		if (data[i] != '\n')
+			r->text[have++] = data[i] >= ' ' && data[i] < 0x7f ? data[i] : '?';
+		else if (have && r->text[have - 1] != ' ')
+			have = (size_t)(stpcpy(r->text + have, " / ") - r->text);
+	}
+	r->text[have] = 0;
+}
+
+/* Until the program closes its output. False: the time is over. */
+static bool output_read(int fd, int64_t deadline, struct tool_result *r)
+{
+	char data[1024];
+
+	for (;;) {
+		struct pollfd p = {.fd = fd, .events = POLLIN};
+		int64_t left = deadline - time_mono_ms();
+		if (left <= 0)
+			return false;
+		if (poll(&p, 1, (int)left) <= 0)
+			continue;
+		ssize_t n = read(fd, data, sizeof(data));
+		if (n == 0)
+			return true;
+		if (n > 0)
+			text_append(r, data, (size_t)n);
+	}
+}
+
+int tool_run(const char *const *argv, int fd, int timeout_ms, struct tool_result *out, struct err *e)
+{
+	int64_t deadline = time_mono_ms() + timeout_ms;
+	AUTO_CLOSE int pidfd = -1;
+	int ends[2];
+
+	*out = (struct tool_result){0};
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_sys(e, -errno, "make a pipe for %s", argv[0]);
+	AUTO_CLOSE int rd = ends[0];
+	AUTO_CLOSE int wr = ends[1];
+	/* Above TOOL_FD, or the child's dup2 calls could overwrite each other's sources. */
+	AUTO_CLOSE int image = fcntl(fd, F_DUPFD_CLOEXEC, TOOL_FD + 1);
+	AUTO_CLOSE int output = fcntl(wr, F_DUPFD_CLOEXEC, TOOL_FD + 1);
+	if (image < 0 || output < 0)
+		return err_sys(e, -errno, "copy a descriptor for %s", argv[0]);
+	int pid = child_clone(argv, image, output, &pidfd);
+	if (pid < 0)
+		return err_sys(e, pid, "start %s", argv[0]);
+	cleanup_close(&wr);
+	cleanup_close(&output);
+	bool in_time = output_read(rd, deadline, out);
+	if (!in_time)
+		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+	while (waitpid(pid, &out->status, 0) < 0 && errno == EINTR)
+		;
+	if (!in_time)
+		return err_set(e, -ETIMEDOUT, "%s took longer than %d ms", argv[0], timeout_ms);
+	if (WIFEXITED(out->status) && WEXITSTATUS(out->status) == 127)
+		return err_set(e, -ENOENT, "%s cannot be executed: install e2fsprogs", argv[0]);
+	return 0;
+}
+
+int tool_succeeded(const struct tool_result *r)
+{
+	return WIFEXITED(r->status) && WEXITSTATUS(r->status) == 0;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Run one of e2fsprogs' programs on an image, without rights: as nobody, with limits, a time bound, one descriptor. */
+#ifndef DM_TOOL_H
+#define DM_TOOL_H
+
+#include "base/err.h"
+
+/* In argv, the path by which the program finds the image; its descriptor is TOOL_FD there. */
+#define TOOL_FD 3
+#define TOOL_PATH "/proc/self/fd/3"
+
+struct tool_result {
+	int status;     /* wait status */
+	char text[400]; /* the beginning of what it said, NUL-terminated, line breaks made " / " */
+};
+
+/* Run ARGV[0] (an absolute path) with FD as TOOL_FD. The program opens TOOL_PATH anew as uid 65534: the image's mode
+ * must allow that. 0: it ended, *OUT says how; -ETIMEDOUT: it was killed after TIMEOUT_MS. */
+int tool_run(const char *const *argv, int fd, int timeout_ms, struct tool_result *out, struct err *e);
+
+/* Ended with exit code 0. */
+int tool_succeeded(const struct tool_result *r);
+
+#endif
