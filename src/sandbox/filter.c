@@ -267,8 +267,8 @@ static const struct rule rules[] = {
         OK(FS, chdir),
         OK(FS, name_to_handle_at),
         OK(FS, open_by_handle_at), /* no fd per inode; reaches only file systems it holds a descriptor of */
-        OK(FS, fsetxattr),
-        OK(FS, fgetxattr),
+        OK(FS | FETCH, fsetxattr), /* FETCH marks the blobs it verified */
+        OK(FS | FETCH, fgetxattr),
         OK(FS, flistxattr),
         OK(FS, fremovexattr),
         OK(FS, setxattr), /* on /proc/self/fd/N: a link or a device cannot be opened for the f* calls */
