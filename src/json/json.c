@@ -73,8 +73,12 @@ struct json *json_load_strict(const char *data, size_t len, unsigned max_depth, 
 	if (check_depth(data, len, max_depth, e) < 0)
 		return NULL;
 	json_t *j = json_loadb(data, len, JSON_REJECT_DUPLICATES, &je);
-	if (!j)
-		err_set(e, -EINVAL, "%s (line %d, column %d)", je.text, je.line, je.column);
+	if (!j) {
+		enum json_error_code code = json_error_code(&je);
+		bool is_nul = code == json_error_null_character || code == json_error_null_byte_in_key;
+		err_set(e, -EINVAL, "%s (line %d, column %d)", is_nul ? "NUL (\\u0000) in a string" : je.text, je.line,
+		        je.column);
+	}
 	return wrap(j);
 }
 
