@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -79,12 +78,6 @@ static int directories_make(struct monitor *m, struct err *e)
 
 	if (mkdir(c->state_dir, 0711) < 0 && errno != EEXIST)
 		return err_sys(e, -errno, "make the state directory %s", c->state_dir);
-	AUTO_FREE char *lock = xasprintf("%s/lock", c->state_dir);
-	m->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (m->lock_fd < 0)
-		return err_sys(e, -errno, "open %s", lock);
-	if (flock(m->lock_fd, LOCK_EX | LOCK_NB) < 0)
-		return err_set(e, -EBUSY, "%s is in use by another builderd", c->state_dir);
 	if (mkdir(c->database_dir, 0700) < 0 && errno != EEXIST)
 		return err_sys(e, -errno, "make the job store's directory %s", c->database_dir);
 	if (chown(c->database_dir, CONFIG_UID_API(c), CONFIG_UID_API(c)) < 0)
@@ -223,7 +216,7 @@ static void shut_down(struct monitor *m)
 
 int monitor_run(struct monitor *m, struct err *e)
 {
-	m->lock_fd = m->local_images_fd = m->init_fd = m->signal_fd = m->wake_fd = -1;
+	m->local_images_fd = m->init_fd = m->signal_fd = m->wake_fd = -1;
 	m->api.channel.fd = m->api.pidfd = -1;
 	m->posts_tail = &m->posts;
 	pthread_mutex_init(&m->post_lock, NULL);

@@ -26,7 +26,6 @@ struct monitor {
 	struct loop *loop;
 	const struct volume_ops *ops;
 	struct store *store;
-	int lock_fd;         /* owns: STATE_DIR/lock, one daemon per state directory */
 	int local_images_fd; /* owns; -1: local sources are refused */
 	int init_fd;         /* owns: the static PID 1 program */
 	struct digest init_digest;
