@@ -101,7 +101,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	log_setup("builderd", level_parse(m.config.log_level), !strcmp(m.config.log_format, "json"));
-	umask(077);
+	umask(022); /* every file is made with the mode it needs */
 	/* No core file may hold a tenant's bytes. */
 	setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
 	rc = monitor_run(&m, &e);
