@@ -533,6 +533,9 @@ static int on_entry(void *arg, const struct ingest_entry *en, struct err *e)
 		        en->path, (unsigned long long)a->fs->limits.max_entries);
 	if (!rc)
 		rc = path_check(a->fs, en->path, en->rec.path_len, e);
+	/* what a whiteout names is never stored: a name that cannot be is a bad whiteout */
+	if (rc && en->rec.type == INGEST_WHITEOUT && (e->kind == ERR_KIND_BAD_NAME || e->kind == ERR_KIND_PATH_ESCAPE))
+		e->kind = ERR_KIND_BAD_WHITEOUT;
 	if (!rc)
 		rc = attr_xattrs_check(a->fs, en, e);
 	return rc ? rc : handlers[en->rec.type](a, en, e);

@@ -548,7 +548,7 @@ static void step_stop(const char *arg)
 
 static void step_raw(const char *arg)
 {
-	AUTO_FREE char *cmd = xasprintf("tar -xf '%s' -C '%s' --xattrs", arg, d.back);
+	AUTO_FREE char *cmd = xasprintf("tar -xf '%s' -C '%s'", arg, d.back);
 	double t = now();
 
 	int status = system(cmd);
