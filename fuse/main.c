@@ -11,14 +11,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
+#include "build/config.h"
 #include "fuse/session.h"
 #include "ipc/channel.h"
+#include "sandbox/sandbox.h"
 
 struct server {
 	struct channel channel;
@@ -123,14 +125,18 @@ static int serve(struct server *s, int fuse_fd, struct err *e)
 	}
 }
 
-static void descriptors_raise(void)
+/* Configuration, then no way back: what comes on the channel from here on is handled without rights. */
+static int enter(struct err *e)
 {
-	struct rlimit r;
+	struct config conf;
+	int rc = config_load(&conf, NULL, environ, e);
 
-	if (getrlimit(RLIMIT_NOFILE, &r) == 0) {
-		r.rlim_cur = r.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &r);
+	if (rc >= 0) {
+		log_setup("builderd-fs", LOG_LEVEL_INFO, !strcmp(conf.log_format, "json"));
+		rc = sandbox_enter(ROLE_FS, &(struct sandbox_options){.uid = CONFIG_UID_FS(&conf)}, e);
 	}
+	config_free(&conf);
+	return rc;
 }
 
 static int run(struct server *s, struct err *e)
@@ -162,9 +168,10 @@ int main(void)
 	struct err e = ERR_INIT;
 
 	umask(0);
-	descriptors_raise();
 	channel_init(&s.channel, CHANNEL_FD, ROLE_MONITOR);
-	int rc = run(&s, &e);
+	int rc = enter(&e);
+	if (rc >= 0)
+		rc = run(&s, &e);
 	if (rc < 0 && !s.is_orphaned)
 		channel_fail(&s.channel, MSG_FS_FAIL, &e);
 	session_free(s.session);

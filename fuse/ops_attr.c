@@ -4,16 +4,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "fuse/ops.h"
-
-#ifndef SYS_fchmodat2
-#define SYS_fchmodat2 452 /* Linux 6.6 */
-#endif
 
 /* "/proc/self/fd/N": for what only takes a path, on inodes that cannot be opened (devices, sockets, symlinks). */
 struct fd_path {
@@ -52,11 +47,7 @@ static int set_mode(const struct node *n, int fd, mode_t mode)
 		return fchmod(fd, mode) < 0 ? -errno : 0;
 	if (S_ISLNK(n->type))
 		return -EOPNOTSUPP;
-	if (syscall(SYS_fchmodat2, fd, "", mode, AT_EMPTY_PATH) == 0)
-		return 0;
-	if (errno != ENOSYS && errno != EPERM)
-		return -errno;
-	return chmod(fd_path(fd).text, mode) < 0 ? -errno : 0;
+	return fchmodat(AT_FDCWD, fd_path(fd).text, mode, 0) < 0 ? -errno : 0;
 }
 
 static int set_size(struct fs *fs, struct node *n, uint64_t size)

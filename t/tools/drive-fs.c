@@ -42,6 +42,8 @@
 #include "base/fd.h"
 #include "ipc/channel.h"
 #include "ipc/ingest.h"
+#include "ipc/spawn.h"
+#include "sandbox/sandbox.h"
 
 static struct {
 	const char *program, *dir;
@@ -49,14 +51,12 @@ static struct {
 	struct msg_fs_start start;
 	char base[512], back[512], mnt[512], image[512];
 	int image_fd, loop_fd, back_fd, mount_fd;
-	struct channel channel;
-	pid_t pid;
+	struct child child;
 	bool is_failed;
 } d = {.program = "./builderd-fs",
         .dir = "/var/tmp",
         .image_mb = 256,
         .mount_fd = -1,
-        .pid = 0,
         .start = {.max_bytes = 1ull << 40, .max_inodes = 1u << 24}};
 
 static void die(const char *what)
@@ -161,7 +161,7 @@ static bool message_take(struct message *m)
 {
 	struct err e = ERR_INIT;
 
-	if (channel_recv(&d.channel, m, &e) <= 0)
+	if (channel_recv(&d.child.channel, m, &e) <= 0)
 		session_broken();
 	if (m->type == MSG_FS_FAIL) {
 		printf("failed: %s\n", ((struct msg_fail *)(void *)m->payload)->err.msg);
@@ -172,7 +172,7 @@ static bool message_take(struct message *m)
 		return true;
 	struct msg_fs_grown grown = {.code = volume_grow()};
 	printf("grow: asked, code %d\n", grown.code);
-	channel_send_struct(&d.channel, MSG_FS_GROWN, grown);
+	channel_send_struct(&d.child.channel, MSG_FS_GROWN, grown);
 	return false;
 }
 
@@ -184,28 +184,24 @@ static void message_wait(uint32_t type, struct message *m)
 
 static void session_start(void)
 {
-	int sv[2], dev;
 	struct message m;
 
-	if (d.pid)
+	if (d.child.pid)
 		return;
-	dev = fuse_mount();
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
-		die("socketpair");
-	fflush(NULL);
-	d.pid = fork();
-	if (d.pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (dup2(sv[1], CHANNEL_FD) < 0 || fd_set_cloexec(CHANNEL_FD, 0) < 0)
-			_exit(126);
-		execl(d.program, "builderd-fs", NULL);
-		_exit(127);
-	}
-	close(sv[1]);
-	channel_init(&d.channel, sv[0], ROLE_FS);
-	d.channel.state = MSG_STATE_RUNNING;
+	int dev = fuse_mount();
+	AUTO_FREE char *program = realpath(d.program, NULL);
+	static const char *const argv[] = {"builderd-fs", NULL}, *const envp[] = {NULL};
+	const struct spawn sp = {.role = ROLE_FS,
+	        .program = program,
+	        .argv = argv,
+	        .envp = envp,
+	        .namespaces = sandbox_namespaces(ROLE_FS)};
+	struct err e = ERR_INIT;
+	if (!program || spawn_program(&sp, &d.child, &e) < 0)
+		die(program ? e.msg : d.program);
+	d.child.channel.state = MSG_STATE_RUNNING;
 	const int fds[2] = {dev, d.back_fd};
-	if (channel_send(&d.channel, MSG_FS_START, &d.start, sizeof(d.start), fds, 2) < 0)
+	if (channel_send(&d.child.channel, MSG_FS_START, &d.start, sizeof(d.start), fds, 2) < 0)
 		session_broken();
 	close(dev);
 	message_wait(MSG_FS_READY, &m);
@@ -247,19 +243,18 @@ static void session_stop(void)
 	struct message m;
 	int status;
 
-	if (!d.pid)
+	if (!d.child.pid)
 		return;
 	double t = now();
-	if (channel_send_struct(&d.channel, MSG_FS_STOP, stop) < 0)
+	if (channel_send_struct(&d.child.channel, MSG_FS_STOP, stop) < 0)
 		session_broken();
 	message_wait(MSG_FS_DONE, &m);
 	const struct msg_fs_done *done = (void *)m.payload;
-	waitpid(d.pid, &status, 0);
+	status = child_end(&d.child, 5000);
 	t = now() - t;
-	channel_close(&d.channel);
 	umount2(d.mnt, MNT_DETACH);
 	close(d.mount_fd);
-	d.pid = 0;
+	d.child.pid = 0;
 	syncfs(d.back_fd);
 	seen.n = 0;
 	seen.bytes = seen.inodes = 0;
@@ -483,7 +478,7 @@ static void control_feed(const char *what, const char *file, bool is_tar)
 	int status;
 	while (waitpid(pid, &status, WNOHANG) == 0) {
 		struct timespec tick = {0, 1000000};
-		struct pollfd p = {.fd = d.channel.fd, .events = POLLIN};
+		struct pollfd p = {.fd = d.child.channel.fd, .events = POLLIN};
 		struct message m;
 		if (poll(&p, 1, 0) > 0)
 			message_take(&m);
