@@ -12,6 +12,7 @@
 #define FUSE_OPS_H
 
 #include <sys/statvfs.h>
+#include <sys/types.h>
 
 #include "fuse/node.h"
 #include "fuse/tree.h"

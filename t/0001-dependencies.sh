@@ -33,7 +33,7 @@ declare -A owner=(
 
 # Program -> shared libraries that it may name itself (readelf's NEEDED).
 declare -A may_link=(
-	[builderd]="crypto seccomp"
+	[builderd]="crypto seccomp sqlite3" # SQLite: the volume store, its own files
 	[builderd-api]="crypto seccomp jansson nghttp2 protobuf-c sqlite3 z"
 	[builderd-fetch]="crypto seccomp jansson curl"
 	[builderd-unpack]="crypto seccomp jansson archive zstd z isal"
