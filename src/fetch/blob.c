@@ -15,7 +15,7 @@
 #define MARK "user.builderd.boot"
 #define SOURCE "user.builderd.source"
 #define SOURCE_MAX 128
-#define COPY_BYTES (256 * 1024)
+#define BLOCK_BYTES ((size_t)256 * 1024)
 
 void blob_store_init(struct blob_store *s)
 {
@@ -63,13 +63,13 @@ static void mark(const struct blob_store *s, int fd)
 /* Hash SIZE bytes of FD. */
 static int hash_file(int fd, uint64_t size, enum digest_algorithm algorithm, struct digest *out)
 {
-	AUTO_FREE char *block = malloc(COPY_BYTES);
+	AUTO_FREE char *block = malloc(BLOCK_BYTES);
 	AUTO(hash_cleanup) struct hash *h = hash_new(algorithm);
 
 	if (!block || !h)
 		return -ENOMEM;
 	for (uint64_t at = 0; at < size;) {
-		ssize_t n = pread(fd, block, COPY_BYTES, (off_t)at);
+		ssize_t n = pread(fd, block, BLOCK_BYTES, (off_t)at);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
@@ -137,7 +137,8 @@ int blob_writer_open(struct blob_writer *w, struct blob_store *s, const struct d
 	unlinkat(s->dir, w->name, 0);
 	w->fd = openat(s->dir, w->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int rc = w->fd < 0 ? disk_error(e, -errno, "create", d) : 0;
-	if (!rc && !(w->hash = hash_new(d->algorithm)))
+	w->block = malloc(BLOCK_BYTES);
+	if (!rc && (!w->block || !(w->hash = hash_new(d->algorithm))))
 		rc = disk_error(e, -ENOMEM, "hash", d);
 	if (rc < 0)
 		blob_writer_abort(w);
@@ -153,26 +154,47 @@ static int too_long(const struct blob_writer *w, struct err *e)
 	        (unsigned long long)w->size);
 }
 
-int blob_writer_write(struct blob_writer *w, const void *data, size_t len, struct err *e)
+static int flush(struct blob_writer *w, struct err *e)
 {
-	if (len > w->size - w->done)
-		return too_long(w, e);
-	int rc = fd_pwrite_all(w->fd, data, len, (off_t)w->done);
+	int rc = fd_pwrite_all(w->fd, w->block, w->pending, (off_t)(w->done - w->pending));
+
 	if (rc < 0)
 		return disk_error(e, rc, "write", &w->digest);
-	hash_update(w->hash, data, len);
-	w->done += len;
+	hash_update(w->hash, w->block, w->pending);
+	w->pending = 0;
+	return 0;
+}
+
+int blob_writer_write(struct blob_writer *w, const void *data, size_t len, struct err *e)
+{
+	const char *p = data;
+
+	if (len > w->size - w->done)
+		return too_long(w, e);
+	while (len) {
+		size_t n = BLOCK_BYTES - w->pending < len ? BLOCK_BYTES - w->pending : len;
+		memcpy(w->block + w->pending, p, n);
+		w->pending += n;
+		w->done += n;
+		p += n;
+		len -= n;
+		if (w->pending < BLOCK_BYTES)
+			break;
+		int rc = flush(w, e);
+		if (rc < 0)
+			return rc;
+	}
 	return 0;
 }
 
 int blob_writer_copy(struct blob_writer *w, int fd, off_t offset, uint64_t len, struct err *e)
 {
-	AUTO_FREE char *block = malloc(COPY_BYTES);
+	AUTO_FREE char *block = malloc(BLOCK_BYTES);
 
 	if (!block)
 		return disk_error(e, -ENOMEM, "copy", &w->digest);
 	while (len) {
-		ssize_t n = pread(fd, block, len < COPY_BYTES ? (size_t)len : COPY_BYTES, offset);
+		ssize_t n = pread(fd, block, len < BLOCK_BYTES ? (size_t)len : BLOCK_BYTES, offset);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -191,7 +213,7 @@ int blob_writer_copy(struct blob_writer *w, int fd, off_t offset, uint64_t len, 
 int blob_writer_restart(struct blob_writer *w, struct err *e)
 {
 	hash_free(w->hash);
-	w->done = 0;
+	w->done = w->pending = 0;
 	w->hash = hash_new(w->digest.algorithm);
 	if (!w->hash)
 		return disk_error(e, -ENOMEM, "hash", &w->digest);
@@ -219,8 +241,10 @@ int blob_writer_finish(struct blob_writer *w, struct err *e)
 {
 	char name[DIGEST_TEXT_MAX];
 	AUTO_CLOSE int fd = -1;
-	int rc = writer_check(w, e);
+	int rc = flush(w, e);
 
+	if (rc >= 0)
+		rc = writer_check(w, e);
 	if (rc < 0)
 		goto undo;
 	mark(w->store, w->fd);
@@ -246,5 +270,6 @@ void blob_writer_abort(struct blob_writer *w)
 	if (w->name[0])
 		unlinkat(w->store->dir, w->name, 0);
 	hash_free(w->hash);
+	free(w->block);
 	*w = (struct blob_writer){.fd = -1};
 }

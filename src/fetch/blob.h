@@ -31,8 +31,10 @@ struct blob_writer {
 	int fd;                   /* owns */
 	char name[BUILD_ID_MAX + 24];
 	struct hash *hash; /* owns */
+	char *block;       /* owns: libcurl hands out 16 KiB at a time, the file gets BLOCK_BYTES */
+	size_t pending;    /* bytes in block */
 	struct digest digest;
-	uint64_t size, done;
+	uint64_t size, done; /* done: block included */
 };
 
 /* Reads the boot id: call before the sandbox. DIR may be set later. */
