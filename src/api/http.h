@@ -28,7 +28,8 @@ struct http_route {
 const char *http_path(const struct http_exchange *x);
 /* What lies behind the route's prefix: "" or an id. Percent-encoding as it came. */
 const char *http_suffix(const struct http_exchange *x);
-/* Value of a query parameter, decoded; the first if repeated; NULL if absent. Lives as long as the exchange. */
+/* Value of a query parameter, NAME in lower case (the request's may be in any), decoded; the first if repeated; NULL if
+ * absent. Lives as long as the exchange. */
 const char *http_query(struct http_exchange *x, const char *name);
 /* Value of a request header, NAME in lower case; the first if repeated; NULL if absent. */
 const char *http_header(const struct http_exchange *x, const char *name);

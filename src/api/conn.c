@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "api/conn.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/sendfile.h>
+#include <unistd.h>
+
+#include "api/server_internal.h"
+
+/* RFC 9113 3.4 */
+static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+#define PREFACE_BYTES (sizeof(preface) - 1)
+#define READ_BYTES 32768u
+#define ROUNDS_MAX 16 /* in one go, then others get their turn */
+#define LINGER_MS 1000
+
+/* The first session of every connection: decides by the first bytes, uses none. */
+static ssize_t detect_input(struct conn *c, const char *data, size_t len)
+{
+	size_t n = len < PREFACE_BYTES ? len : PREFACE_BYTES;
+
+	if (!memcmp(data, preface, n)) {
+		if (n < PREFACE_BYTES)
+			return 0;
+		if (http2_start(c) < 0)
+			return -EPROTO;
+	} else {
+		http1_start(c);
+	}
+	return c->ops->input(c, data, len);
+}
+
+static int detect_fill(struct conn *c)
+{
+	return 0;
+}
+
+static int detect_sweep(struct conn *c, int64_t now_ms)
+{
+	return now_ms - c->active_ms > c->server->limits.header_timeout_ms ? -ETIMEDOUT : 0;
+}
+
+static void detect_drain(struct conn *c, bool is_final)
+{
+	c->is_closing = true;
+}
+
+static void detect_free(struct conn *c)
+{
+}
+
+static const struct session_ops detect_ops = {detect_input, detect_fill, detect_sweep, detect_drain, detect_free};
+
+static void peer_name(char *to, size_t size, const struct sockaddr_storage *ss)
+{
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)ss;
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)ss;
+	char text[INET6_ADDRSTRLEN] = "?";
+
+	if (ss->ss_family == AF_INET6) {
+		inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof(text));
+		snprintf(to, size, "[%s]:%u", text, ntohs(v6->sin6_port));
+	} else {
+		inet_ntop(AF_INET, &v4->sin_addr, text, sizeof(text));
+		snprintf(to, size, "%s:%u", text, ntohs(v4->sin_port));
+	}
+}
+
+static void conn_event(void *arg, uint32_t events);
+
+void conn_new(struct server *s, int fd, const struct sockaddr_storage *peer)
+{
+	struct conn *c = xcalloc(1, sizeof(*c));
+	int on = 1;
+
+	*c = (struct conn){.server = s, .fd = fd, .next = s->conns, .prev = &s->conns, .ops = &detect_ops};
+	c->active_ms = time_mono_ms();
+	c->events = EPOLLIN | EPOLLRDHUP;
+	c->source = loop_fd_add(s->loop, fd, c->events, conn_event, c);
+	if (!c->source) {
+		close(fd);
+		free(c);
+		return;
+	}
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	peer_name(c->peer, sizeof(c->peer), peer);
+	if (c->next)
+		c->next->prev = &c->next;
+	s->conns = c;
+	s->n_conns++;
+}
+
+static void forget_dirty(struct conn *c)
+{
+	struct conn **p = &c->server->dirty;
+
+	while (c->is_dirty && *p && *p != c)
+		p = &(*p)->next_dirty;
+	if (c->is_dirty && *p)
+		*p = c->next_dirty;
+	c->is_dirty = false;
+}
+
+void conn_free(struct conn *c)
+{
+	struct server *s = c->server;
+
+	c->is_broken = true; /* what the handlers below say goes nowhere */
+	while (c->exchanges)
+		exchange_free(c->exchanges);
+	c->ops->free(c);
+	forget_dirty(c);
+	loop_fd_del(c->source);
+	close(c->fd);
+	*c->prev = c->next;
+	if (c->next)
+		c->next->prev = c->prev;
+	buf_free(&c->in);
+	buf_free(&c->out);
+	free(c);
+	s->n_conns--;
+	server_conn_gone(s);
+}
+
+void conn_wake(struct conn *c)
+{
+	if (!c->is_dirty && !c->is_broken)
+		server_kick(c->server, c);
+}
+
+/* 0, -EAGAIN: the socket is full, -errno. */
+static int flush(struct conn *c)
+{
+	while (c->out_at < c->out.len) {
+		ssize_t n = send(c->fd, c->out.data + c->out_at, c->out.len - c->out_at, MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN && !c->taken_ms)
+			c->taken_ms = time_mono_ms();
+		if (n < 0)
+			return -errno;
+		c->out_at += (size_t)n;
+		c->n_taken += (size_t)n;
+		c->taken_ms = 0;
+	}
+	c->out.len = c->out_at = 0;
+	return 0;
+}
+
+ssize_t conn_sendfile(struct conn *c, int fd, uint64_t offset, uint64_t len)
+{
+	off_t at = (off_t)offset;
+
+	if (c->out.len > c->out_at)
+		return -EAGAIN;
+	ssize_t n = sendfile(c->fd, fd, &at, len < 1u << 20 ? (size_t)len : 1u << 20);
+	if (n > 0)
+		c->n_taken += (size_t)n;
+	c->is_full = n < 0 && errno == EAGAIN;
+	if (n == 0)
+		return -EIO;
+	return n > 0 ? n : -errno;
+}
+
+static int step(struct conn *c, bool *progress)
+{
+	uint64_t before = c->n_taken;
+
+	*progress = c->is_full = false;
+	if (c->in.len && !c->is_closing) {
+		ssize_t n = c->ops->input(c, c->in.data, c->in.len);
+		if (n < 0)
+			return (int)n;
+		buf_consume(&c->in, (size_t)n);
+		*progress = n > 0;
+	}
+	int rc = c->ops->fill(c);
+	if (rc == 0)
+		rc = flush(c);
+	if (rc < 0 && rc != -EAGAIN)
+		return rc;
+	for (struct http_exchange *x = c->exchanges; x; x = x->next)
+		*progress |= exchange_run_writable(x);
+	*progress |= c->n_taken != before;
+	return 0;
+}
+
+static void watch(struct conn *c)
+{
+	uint32_t want = c->out_at < c->out.len || c->is_full ? EPOLLOUT : 0;
+
+	if (!c->is_eof)
+		want |= EPOLLRDHUP | (c->in.len < CONN_IN_MAX ? EPOLLIN : 0);
+	if (want != c->events)
+		loop_fd_set(c->source, c->events = want);
+}
+
+/* True if the connection is over. */
+static bool finish(struct conn *c)
+{
+	if (c->is_broken)
+		return true;
+	if (c->is_eof && !c->is_closing) {
+		/* Half-closed: what is already answered is still sent; who was to be answered later is gone. */
+		for (struct http_exchange *x = c->exchanges; x; x = x->next)
+			if (!x->is_ended)
+				return true;
+		if (!c->exchanges)
+			c->is_closing = true;
+	}
+	if (!c->is_closing || c->out_at < c->out.len || c->exchanges)
+		return false;
+	if (!c->is_lingering || c->is_eof)
+		return true;
+	if (!c->linger_ms) {
+		/* Closing with unread input would reset the connection and take the answer with it. */
+		shutdown(c->fd, SHUT_WR);
+		c->linger_ms = time_mono_ms() + LINGER_MS;
+	}
+	c->in.len = 0;
+	return false;
+}
+
+void conn_service(struct conn *c)
+{
+	bool progress = true;
+	int round = 0;
+
+	forget_dirty(c);
+	for (; progress && round < ROUNDS_MAX && !c->is_broken; round++)
+		if (step(c, &progress) < 0)
+			c->is_broken = true;
+	if (finish(c)) {
+		conn_free(c);
+		return;
+	}
+	if (progress)
+		conn_wake(c);
+	watch(c);
+}
+
+static void take_input(struct conn *c)
+{
+	if (c->in.len >= CONN_IN_MAX) { /* only the end of input is of interest now, and it has come */
+		c->is_eof = true;
+		return;
+	}
+	ssize_t n = recv(c->fd, buf_reserve(&c->in, READ_BYTES), READ_BYTES, 0);
+	if (n > 0) {
+		c->in.len += (size_t)n;
+		c->active_ms = time_mono_ms();
+	} else if (n == 0) {
+		c->is_eof = true;
+	} else if (errno != EAGAIN && errno != EINTR) {
+		c->is_broken = true;
+	}
+}
+
+static void conn_event(void *arg, uint32_t events)
+{
+	struct conn *c = arg;
+
+	if (events & (EPOLLERR | EPOLLHUP) && !(events & EPOLLIN))
+		c->is_broken = true;
+	else if (events & (EPOLLIN | EPOLLRDHUP) && !c->is_eof)
+		take_input(c);
+	conn_service(c);
+}
+
+void conn_sweep(struct conn *c, int64_t now_ms)
+{
+	const struct server_limits *l = &c->server->limits;
+
+	if ((c->linger_ms && now_ms >= c->linger_ms) || (c->taken_ms && now_ms - c->taken_ms > l->stall_timeout_ms) ||
+	        (!c->exchanges && now_ms - c->active_ms > l->idle_timeout_ms) || c->ops->sweep(c, now_ms) < 0)
+		conn_free(c);
+}
+
+void conn_drain(struct conn *c, bool is_final)
+{
+	c->is_draining = true;
+	for (struct http_exchange *x = c->exchanges; x && is_final; x = x->next)
+		exchange_drain(x);
+	c->ops->drain(c, is_final);
+	conn_wake(c);
+}

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "api/rpc.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/protojson.h"
+#include "api/rpc_call.h"
+#include "api/server_internal.h"
+#include "api/wire.h"
+
+static const struct {
+	const char *name;
+	unsigned status;
+} codes[] = {
+        [RPC_OK] = {"ok", 200},
+        [RPC_CANCELED] = {"canceled", 499},
+        [RPC_UNKNOWN] = {"unknown", 500},
+        [RPC_INVALID_ARGUMENT] = {"invalid_argument", 400},
+        [RPC_DEADLINE_EXCEEDED] = {"deadline_exceeded", 504},
+        [RPC_NOT_FOUND] = {"not_found", 404},
+        [RPC_ALREADY_EXISTS] = {"already_exists", 409},
+        [RPC_PERMISSION_DENIED] = {"permission_denied", 403},
+        [RPC_RESOURCE_EXHAUSTED] = {"resource_exhausted", 429},
+        [RPC_FAILED_PRECONDITION] = {"failed_precondition", 400},
+        [RPC_ABORTED] = {"aborted", 409},
+        [RPC_OUT_OF_RANGE] = {"out_of_range", 400},
+        [RPC_UNIMPLEMENTED] = {"unimplemented", 501},
+        [RPC_INTERNAL] = {"internal", 500},
+        [RPC_UNAVAILABLE] = {"unavailable", 503},
+        [RPC_DATA_LOSS] = {"data_loss", 500},
+        [RPC_UNAUTHENTICATED] = {"unauthenticated", 401},
+};
+
+const char *rpc_code_name(enum rpc_code code)
+{
+	return codes[(unsigned)code <= RPC_UNAUTHENTICATED ? code : RPC_UNKNOWN].name;
+}
+
+unsigned rpc_code_http_status(enum rpc_code code)
+{
+	return codes[(unsigned)code <= RPC_UNAUTHENTICATED ? code : RPC_UNKNOWN].status;
+}
+
+const char *rpc_header(const struct rpc_call *c, const char *name)
+{
+	return http_headers_get(&c->x->headers, name);
+}
+
+const char *rpc_peer(const struct rpc_call *c)
+{
+	return c->x->conn->peer;
+}
+
+const struct rpc_method *rpc_method(const struct rpc_call *c)
+{
+	return c->method;
+}
+
+bool rpc_is_json(const struct rpc_call *c)
+{
+	return c->is_json;
+}
+
+void rpc_header_add(struct rpc_call *c, const char *name, const char *value)
+{
+	if (!c->x->status)
+		http_header_add(c->x, name, value);
+}
+
+void rpc_on(struct rpc_call *c, void (*writable)(struct rpc_call *c, void *arg),
+        void (*cancel)(struct rpc_call *c, void *arg), void *arg)
+{
+	c->on_writable = writable;
+	c->on_cancel = cancel;
+	c->on_arg = arg;
+}
+
+static void call_free(struct rpc_call *c)
+{
+	c->x->call = NULL;
+	loop_timer_del(c->deadline);
+	if (c->request)
+		protobuf_c_message_free_unpacked(c->request, NULL);
+	free(c);
+}
+
+static void encode(const struct rpc_call *c, struct buf *b, const ProtobufCMessage *msg)
+{
+	if (c->is_json)
+		protojson_encode(b, msg);
+	else
+		wire_encode(b, msg);
+}
+
+void rpc_reply_with(struct rpc_call *c, const ProtobufCMessage *msg, const char *members)
+{
+	struct buf payload AUTO_BUF = {0};
+
+	encode(c, &payload, msg);
+	if (c->is_json && members && *members) {
+		bool is_empty = payload.len == 2;
+		payload.len--; /* the closing brace */
+		buf_printf(&payload, "%s%s}", is_empty ? "" : ",", members);
+	}
+	c->protocol->reply(c, &payload);
+	call_free(c);
+}
+
+void rpc_reply(struct rpc_call *c, const ProtobufCMessage *msg)
+{
+	rpc_reply_with(c, msg, NULL);
+}
+
+static void fail(struct rpc_call *c, enum rpc_code code, const ProtobufCMessage *detail, const char *fmt, va_list ap)
+{
+	char text[1024];
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	c->protocol->fail(c, code, text, detail);
+	call_free(c);
+}
+
+void rpc_fail(struct rpc_call *c, enum rpc_code code, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	fail(c, code, NULL, fmt, ap);
+	va_end(ap);
+}
+
+void rpc_fail_detail(struct rpc_call *c, enum rpc_code code, const ProtobufCMessage *detail, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	fail(c, code, detail, fmt, ap);
+	va_end(ap);
+}
+
+int rpc_stream_send(struct rpc_call *c, const ProtobufCMessage *msg)
+{
+	struct buf payload AUTO_BUF = {0};
+
+	if (exchange_is_full(c->x)) {
+		c->x->is_blocked = true;
+		return -EAGAIN;
+	}
+	encode(c, &payload, msg);
+	c->protocol->send(c, &payload);
+	return 0;
+}
+
+void rpc_stream_end(struct rpc_call *c, enum rpc_code code, const char *fmt, ...)
+{
+	char text[1024] = "";
+	va_list ap;
+
+	if (fmt) {
+		va_start(ap, fmt);
+		vsnprintf(text, sizeof(text), fmt, ap);
+		va_end(ap);
+	}
+	c->protocol->end(c, code, text);
+	call_free(c);
+}
+
+/* End a call whose method has started, from our side: the method hears of it, the client gets the error. */
+static void call_revoke(struct rpc_call *c, enum rpc_code code, const char *why)
+{
+	struct http_exchange *x = c->x;
+
+	if (c->on_cancel)
+		c->on_cancel(c, c->on_arg);
+	if (x->call == c)
+		rpc_fail(c, code, "%s", why);
+}
+
+static void call_expired(void *arg)
+{
+	struct rpc_call *c = arg;
+
+	c->deadline = NULL;
+	call_revoke(c, RPC_DEADLINE_EXCEEDED, "the deadline that the request set has passed");
+}
+
+void rpc_start(struct rpc_call *c, const void *data, size_t len)
+{
+	struct http_exchange *x = c->x;
+	struct err e = ERR_INIT;
+
+	c->request = c->is_json ? protojson_decode(c->method->input, data, len, &e)
+	                        : wire_decode(c->method->input, data, len, &e);
+	if (!c->request) {
+		rpc_fail(c, RPC_INVALID_ARGUMENT, "%s: %s", c->method->input->name, e.msg);
+		return;
+	}
+	if (c->timeout_ms)
+		c->deadline = loop_timer_add(x->conn->server->loop, (int64_t)c->timeout_ms, call_expired, c);
+	c->method->call(c, c->request, x->conn->server->arg);
+	if (x->call && !x->call->on_cancel) /* a bug of the method; without this the client would wait for ever */
+		rpc_fail(x->call, RPC_INTERNAL, "%s gave no answer", x->call->method->name);
+}
+
+static void on_complete(struct http_exchange *x)
+{
+	x->call->protocol->request(x->call);
+}
+
+static void on_too_large(struct http_exchange *x)
+{
+	rpc_fail(x->call, RPC_RESOURCE_EXHAUSTED, "the message is over the limit of %u bytes",
+	        x->conn->server->limits.max_body_bytes);
+}
+
+static void on_writable(struct http_exchange *x)
+{
+	struct rpc_call *c = x->call;
+
+	if (c && c->on_writable)
+		c->on_writable(c, c->on_arg);
+}
+
+static void on_lost(struct http_exchange *x)
+{
+	struct rpc_call *c = x->call;
+
+	if (!c)
+		return;
+	if (c->on_cancel)
+		c->on_cancel(c, c->on_arg);
+	call_free(c);
+}
+
+static void on_drain(struct http_exchange *x)
+{
+	if (x->call && x->call->method->is_server_stream)
+		call_revoke(x->call, RPC_UNAVAILABLE, "the server is shutting down");
+}
+
+static const struct exchange_handler rpc_handler = {
+        .complete = on_complete,
+        .too_large = on_too_large,
+        .writable = on_writable,
+        .lost = on_lost,
+        .drain = on_drain,
+};
+
+struct rpc_call *rpc_call_new(struct http_exchange *x, const struct rpc_method *m, const struct rpc_protocol *p)
+{
+	struct rpc_call *c = xcalloc(1, sizeof(*c));
+
+	*c = (struct rpc_call){.x = x, .method = m, .protocol = p};
+	x->call = c;
+	x->handler = &rpc_handler;
+	return c;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of the server core share. */
+#ifndef API_SERVER_INTERNAL_H
+#define API_SERVER_INTERNAL_H
+
+#include "api/conn.h"
+#include "api/server.h"
+
+struct server {
+	struct loop *loop;
+	struct server_limits limits; /* defaults filled in */
+	const struct rpc_method *methods;
+	size_t n_methods;
+	const struct http_route *routes;
+	size_t n_routes;
+	void *arg;
+
+	int listen_fd; /* owns, -1 once draining */
+	struct loop_source *listen_source;
+	bool is_accepting;
+	uint16_t port;
+	struct conn *conns;
+	size_t n_conns;
+	size_t body_bytes; /* of requests in memory, all connections */
+	struct conn *dirty;
+	struct loop_timer *kick, *sweep, *drain_final, *drain_end;
+	bool is_draining;
+	void (*drained)(void *arg);
+	void *drained_arg;
+};
+
+/* Memory for the bodies of requests under way, over all connections. */
+#define SERVER_BODY_BYTES_MAX (64u << 20)
+
+/* Called by a connection on its way out. */
+void server_conn_gone(struct server *s);
+void server_kick(struct server *s, struct conn *c);
+
+/* The method behind PATH ("/package.Service/Method"), NULL. */
+const struct rpc_method *server_find_method(const struct server *s, const char *path);
+/* The route; NULL with *ALLOW naming a method that the path has, NULL if the path is unknown. */
+const struct http_route *server_find_route(
+        const struct server *s, const char *method, const char *path, const char **allow);
+
+#endif
