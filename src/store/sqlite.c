@@ -70,6 +70,7 @@ enum statement {
 	SQL_JOB_TOTALS,
 	SQL_LOG_ADD,
 	SQL_LOG_EACH,
+	SQL_LOG_LAST,
 	SQL_LOG_REMOVE,
 	SQL_SECRET,
 	SQL_COUNT
@@ -104,6 +105,7 @@ static const char *const texts[SQL_COUNT] = {
         [SQL_LOG_EACH] =
                 "SELECT seq, time_ms, level, component, message FROM log_lines WHERE build_id = ?1 AND seq > ?2"
                 " ORDER BY seq LIMIT ?3",
+        [SQL_LOG_LAST] = "SELECT max(seq) FROM log_lines WHERE build_id = ?1",
         [SQL_LOG_REMOVE] = "DELETE FROM log_lines WHERE build_id = ?1",
         [SQL_SECRET] = "SELECT value FROM secrets WHERE name = 'page-token'",
 };
@@ -473,6 +475,16 @@ int store_log_each(struct store *s, const char *build_id, int64_t after_seq, int
 		result = fail(s, rc, "read log lines", e);
 	sqlite3_reset(st);
 	return result;
+}
+
+int64_t store_log_last(struct store *s, const char *build_id)
+{
+	sqlite3_stmt *st = begin_statement(s, SQL_LOG_LAST);
+
+	bind_text(st, 1, build_id);
+	int64_t last = sqlite3_step(st) == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
+	sqlite3_reset(st);
+	return last;
 }
 
 int store_flush(struct store *s, struct err *e)

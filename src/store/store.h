@@ -100,6 +100,8 @@ int store_log_append(struct store *s, const char *build_id, const struct log_lin
 /* At most LIMIT lines behind AFTER_SEQ, in order. Lines that are not on disk yet are seen too. */
 int store_log_each(struct store *s, const char *build_id, int64_t after_seq, int64_t limit, store_line_fn *fn,
         void *arg, struct err *e);
+/* The last line's number, 0: none. */
+int64_t store_log_last(struct store *s, const char *build_id);
 /* Commit collected log lines. */
 int store_flush(struct store *s, struct err *e);
 

@@ -14,22 +14,24 @@ Test(states, every_move)
 {
 	/* rows: from 0..9 and one beyond; columns: to 0..9 and one beyond */
 	static const char *const legal[] = {
-		"00000000000", /* UNSPECIFIED */
-		"00100001100", /* PENDING */
-		"00011111100", /* PULLING */
-		"00001111" "100", /* EXTRACTING */
-		"00000111100", /* BUILDING */
-		"00000011100", /* OPTIMIZING */
-		"00000000010", /* COMPLETED */
-		"00000000010", /* FAILED */
-		"00000000010", /* CANCELLED */
-		"00000000000", /* CLEANING */
-		"00000000000",
+	        "00000000000", /* UNSPECIFIED */
+	        "00100001100", /* PENDING */
+	        "00011111100", /* PULLING */
+	        "00001111"
+	        "100",         /* EXTRACTING */
+	        "00000111100", /* BUILDING */
+	        "00000011100", /* OPTIMIZING */
+	        "00000000010", /* COMPLETED */
+	        "00000000010", /* FAILED */
+	        "00000000010", /* CANCELLED */
+	        "00000000000", /* CLEANING */
+	        "00000000000",
 	};
 
 	for (unsigned from = 0; from <= BUILD_STATE_COUNT; from++)
 		for (unsigned to = 0; to <= BUILD_STATE_COUNT; to++)
-			cr_assert_eq(state_may_follow(from, to), legal[from][to] == '1', "%s to %s", state_name(from), state_name(to));
+			cr_assert_eq(state_may_follow(from, to), legal[from][to] == '1', "%s to %s", state_name(from),
+			        state_name(to));
 }
 
 Test(states, kinds_and_names)
@@ -62,7 +64,8 @@ Test(states, masks)
 
 Test(ulid, format)
 {
-	static const uint8_t zero[10], ones[10] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255}, one[10] = {[9] = 1};
+	static const uint8_t zero[10], ones[10] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255},
+	                               one[10] = {[9] = 1};
 	char out[ULID_CHARS + 1];
 
 	ulid_format(0, zero, out);
@@ -150,7 +153,7 @@ Test(queue, slots_and_tenant_limits)
 	queue_push(q, "c", "c1", 1);
 	cr_assert_str_eq(pop(q), "a1");
 	cr_assert_str_eq(pop(q), "b1"); /* a is at its limit */
-	cr_assert_str_eq(pop(q), "");	/* no slot */
+	cr_assert_str_eq(pop(q), "");   /* no slot */
 	cr_assert(queue_running(q) == 2 && queue_waiting(q) == 2);
 	queue_finish(q, "b");
 	cr_assert_str_eq(pop(q), "c1");
@@ -158,7 +161,7 @@ Test(queue, slots_and_tenant_limits)
 	cr_assert_str_eq(pop(q), "a2");
 	cr_assert(queue_tenant_running(q, "a") == 1 && queue_tenant_waiting(q, "a") == 0);
 	queue_finish(q, "a");
-	queue_finish(q, "a");	    /* nothing of it runs: no effect */
+	queue_finish(q, "a"); /* nothing of it runs: no effect */
 	queue_finish(q, "unknown");
 	cr_assert_eq(queue_running(q), 1);
 	queue_free(q);

@@ -45,8 +45,9 @@ static void add(const char *tenant, const char *id, int64_t created, unsigned st
 
 	strcpy(j.build_id, id);
 	strcpy(j.tenant_id, tenant);
-	cr_assert_eq(store_job_add(store, &j, &(struct log_line){.time_ms = 1, .component = "build", .message = "queued"}, &err), 0,
-		"%s", err.msg);
+	cr_assert_eq(store_job_add(store, &j,
+	                     &(struct log_line){.time_ms = 1, .component = "build", .message = "queued"}, &err),
+	        0, "%s", err.msg);
 }
 
 static int count_lines(void *arg, const struct log_line *l)
@@ -66,8 +67,12 @@ static int lines_of(const char *id)
 
 Test(store, keeps_every_column)
 {
-	struct job j = {.customer_id = (char *)"cust", .created_ms = 5, .source = (char *)"a:1", .had_credentials = 1,
-		.max_bytes = 1LL << 40, .state = BUILD_PENDING};
+	struct job j = {.customer_id = (char *)"cust",
+	        .created_ms = 5,
+	        .source = (char *)"a:1",
+	        .had_credentials = 1,
+	        .max_bytes = 1LL << 40,
+	        .state = BUILD_PENDING};
 	AUTO_JOB struct job back;
 
 	strcpy(j.build_id, "build_A");

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The life of builds: the store holds all of them, a table in memory those that are not final, the queue says which
+ * starts next, builderd works on them.
+ *
+ * Order of every step: the store first, then the message or the answer. So a crash between the two leaves a row that
+ * says more than what happened, and the start after it (jobs_recover) puts that right: what waited waits again, what
+ * ran is FAILED "restarted", what was being deleted is deleted. In memory only: credentials (until builderd has them),
+ * percent and step between two states, who waits for what.
+ */
+#ifndef API_JOBS_H
+#define API_JOBS_H
+
+#include "api/monitor_link.h"
+#include "api/validate.h"
+#include "base/loop.h"
+#include "build/config.h"
+#include "build/queue.h"
+#include "store/store.h"
+
+/* A build that is not final. */
+struct live_job {
+	struct live_job *next;
+	char build_id[BUILD_ID_MAX], tenant_id[TENANT_ID_MAX];
+	unsigned state;
+	uint32_t percent;
+	char step[160];
+	uint64_t bytes_done, bytes_total; /* of the step */
+	int64_t updated_ms;
+	uint32_t log_lines;
+	struct buf
+	        source_spec;   /* owns: the text with credentials, wiped when builderd has it; empty: none were given */
+	bool is_delete_wanted; /* as soon as it has ended */
+	struct job *ending;    /* owns: the final row, while the store does not take it */
+	unsigned ending_state;
+};
+
+/* Answer to a deletion or to an artifact's opening. FD is the callback's, -1 if there is none. */
+typedef void jobs_answer_fn(void *arg, int fd, uint64_t size, const struct err *e);
+struct jobs_waiter {
+	struct jobs_waiter *next;
+	char build_id[BUILD_ID_MAX];
+	jobs_answer_fn *fn; /* NULL: nobody waits any more */
+	void *arg;
+};
+
+/* Wants to hear when a build has new log lines or has ended. */
+struct jobs_watch {
+	struct jobs_watch *next;
+	char build_id[BUILD_ID_MAX];
+	struct jobs *owner;
+	void (*fn)(void *arg); /* NULL: to be freed */
+	void *arg;
+	bool is_due;
+};
+
+struct jobs {
+	struct loop *loop;
+	struct store *store;
+	struct queue *queue; /* owns */
+	struct monitor_link *link;
+	const struct config *config;
+	const struct tier_limits *tier;
+	enum tenant_tier tier_number;
+	struct live_job *live;                     /* owns */
+	struct jobs_waiter *deletions, *artifacts; /* own */
+	struct jobs_watch *watches;                /* owns */
+	struct loop_timer *tell_timer;             /* watches are due, or log lines are not on disk */
+	struct loop_timer *retry_timer;            /* the store refused something */
+	struct msg_storage storage;                /* what builderd said last; zero: nothing yet */
+	uint64_t last_id_ms;
+	bool is_stopping; /* nothing is started any more */
+};
+
+extern const struct monitor_link_events jobs_link_events; /* their ARG is struct jobs */
+
+/* All pointers are borrowed. LINK is set by the caller before the loop runs. */
+struct jobs *jobs_new(struct loop *l, struct store *s, const struct config *c);
+void jobs_free(struct jobs *j);
+/* Take up what the last process left. */
+int jobs_recover(struct jobs *j, struct err *e);
+/* Start what may start. */
+void jobs_schedule(struct jobs *j);
+
+/* What CreateBuild brings, checked. */
+struct jobs_new_build {
+	const char *tenant_id, *customer_id, *idempotency_key;
+	struct digest request_digest;
+	const struct buf *config; /* packed, without credentials */
+	const struct build_request *request;
+};
+
+/* Queue a build. 0: OUT is its row; 1: the key brought this build before, OUT is that one's row; -EEXIST: the key came
+ * with another request; -EDQUOT: too many wait. Clear OUT either way. */
+int jobs_create(struct jobs *j, const struct jobs_new_build *n, struct job *out, struct err *e);
+/* REASON may be "". State of the build afterwards, or -ENOENT ... A running build is told to stop and keeps its state
+ * until it has. */
+int jobs_cancel(struct jobs *j, const char *tenant_id, const char *build_id, const char *reason, struct err *e);
+/* FN is called once, later, from the loop, unless this fails: -ENOENT; -EBUSY: it has not ended and IS_FORCED is not
+ * set. */
+int jobs_delete(struct jobs *j, const char *tenant_id, const char *build_id, bool is_forced, jobs_answer_fn *fn,
+        void *arg, struct jobs_waiter **out, struct err *e);
+/* The same for the rootfs of a COMPLETED build; -EAGAIN: not COMPLETED (yet). */
+int jobs_artifact(
+        struct jobs *j, const struct job *job, jobs_answer_fn *fn, void *arg, struct jobs_waiter **out, struct err *e);
+static inline void jobs_forget(struct jobs_waiter *w)
+{
+	w->fn = NULL;
+}
+
+/* NULL: the build is final, or there is none of this id. */
+struct live_job *jobs_live(const struct jobs *j, const char *build_id);
+
+struct jobs_watch *jobs_watch(struct jobs *j, const char *build_id, void (*fn)(void *arg), void *arg);
+void jobs_unwatch(struct jobs_watch *w); /* takes NULL */
+
+/* --- between jobs.c and jobs_events.c --- */
+/* Write JOB's new state with a line, and move LIVE; LIVE is freed when the state is final. */
+int jobs_move(struct jobs *j, struct live_job *live, struct job *job, unsigned to, const char *text, struct err *e);
+/* Set JOB's ending and move it there; what cannot be written now is kept and tried again. Takes *JOB's content. */
+void jobs_finish(struct jobs *j, struct live_job *live, struct job *job, unsigned state, const struct err *why);
+/* Something about the build can be told to its watches. */
+void jobs_touch(struct jobs *j, const char *build_id);
+void jobs_retry_later(struct jobs *j);
+/* Ask builderd to remove what the build left. */
+int jobs_delete_start(struct jobs *j, struct job *job, struct err *e);
+
+#endif

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * builderd-api: the only program that reads what clients send. It has a network, the directory of its job store and a
+ * channel to builderd; no other file, no device, no right. Started by builderd; ends when builderd closes the channel,
+ * or on SIGTERM: both drain.
+ *
+ * Order: configuration, listening socket, sandbox, and only then the first byte from outside (the job store's file is
+ * one: a taken-over process may have written it).
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+
+#include "api/service.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "sandbox/sandbox.h"
+
+extern char **environ;
+
+struct program {
+	struct config config;
+	struct loop *loop;
+	struct service service;
+	struct store *store;
+	struct loop_source *signals;
+	int signal_fd; /* owns */
+	char *database_dir;
+	bool was_broken; /* builderd broke the table, or could not be answered */
+};
+
+/* Until clients prove who they are, whoever reaches the port is everybody. */
+static int address_check(const struct config *c, struct err *e)
+{
+	struct in_addr v4;
+	struct in6_addr v6;
+	bool is_loopback;
+
+	if (inet_pton(AF_INET, c->address, &v4) == 1)
+		is_loopback = ntohl(v4.s_addr) >> 24 == 127;
+	else if (inet_pton(AF_INET6, c->address, &v6) == 1)
+		is_loopback = IN6_IS_ADDR_LOOPBACK(&v6);
+	else
+		return err_set(e, -EINVAL, CONFIG_PREFIX "ADDRESS: \"%s\" is no IPv4 or IPv6 address", c->address);
+	if (!is_loopback)
+		return err_set(e, -EACCES,
+		        CONFIG_PREFIX
+		        "ADDRESS: %s is not a loopback address: clients are not authenticated, so anyone who reaches "
+		        "the "
+		        "port could act for every tenant; use 127.0.0.1 or ::1 and a proxy that authenticates",
+		        c->address);
+	return 0;
+}
+
+static void on_drained(void *arg)
+{
+	struct program *p = arg;
+
+	loop_stop(p->loop, p->was_broken ? 1 : 0);
+}
+
+static void stop(struct program *p, const char *why)
+{
+	if (p->service.is_draining)
+		return;
+	log_info("stopping", KV("reason", why), KV_U("connections", server_connections(p->service.server)));
+	p->service.is_draining = true;
+	p->service.jobs->is_stopping = true;
+	server_drain(p->service.server, (uint32_t)p->config.shutdown_timeout_ms, on_drained, p);
+}
+
+static void on_signal(void *arg, uint32_t events)
+{
+	struct program *p = arg;
+	struct signalfd_siginfo info;
+
+	if (read(p->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+		stop(p, strsignal((int)info.ssi_signo));
+}
+
+static void on_link_closed(void *arg, const struct err *e)
+{
+	struct program *p = arg;
+
+	p->was_broken = e != NULL;
+	stop(p, e ? e->msg : "builderd closed the channel");
+}
+
+static int signals_open(struct program *p, struct err *e)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return err_sys(e, -errno, "block signals");
+	p->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	p->signals = p->signal_fd < 0 ? NULL : loop_fd_add(p->loop, p->signal_fd, EPOLLIN, on_signal, p);
+	return p->signals ? 0 : err_sys(e, -errno, "watch signals");
+}
+
+static enum log_level level_parse(const char *name)
+{
+	enum log_level level = LOG_LEVEL_DEBUG;
+
+	while (level < LOG_LEVEL_ERROR && strcmp(log_level_name(level), name) != 0)
+		level++;
+	return level;
+}
+
+static int configure(struct program *p, struct err *e)
+{
+	int rc = config_load(&p->config, NULL, environ, e);
+
+	if (rc < 0)
+		return rc;
+	log_setup("builderd-api", level_parse(p->config.log_level), !strcmp(p->config.log_format, "json"));
+	p->database_dir =
+	        *p->config.database_dir ? xstrdup(p->config.database_dir) : xasprintf("%s/jobs", p->config.state_dir);
+	return address_check(&p->config, e);
+}
+
+static int listen_up(struct program *p, struct err *e)
+{
+	struct server_options o = {.address = p->config.address, .port = (uint16_t)p->config.port};
+
+	p->loop = loop_new();
+	if (!p->loop)
+		return err_sys(e, -errno, "event loop");
+	p->service.server = server_new(p->loop, &o, service_methods, service_methods_count, service_routes,
+	        service_routes_count, &p->service, e);
+	if (!p->service.server)
+		return e->code ? e->code : -EIO;
+	return signals_open(p, e);
+}
+
+static int lock_in(struct program *p, struct err *e)
+{
+	struct sandbox_options o = {.uid = CONFIG_UID_API(&p->config), .keep_dir = p->database_dir};
+
+	return sandbox_enter(ROLE_API, &o, e);
+}
+
+static int serve(struct program *p, struct err *e)
+{
+	int rc = store_open(p->database_dir, &p->store, e);
+
+	if (rc < 0)
+		return rc;
+	struct jobs *jobs = jobs_new(p->loop, p->store, &p->config);
+	p->service.jobs = jobs;
+	p->service.config = &p->config;
+	p->service.started_ms = time_mono_ms();
+	jobs->link = monitor_link_new(p->loop, CHANNEL_FD, &jobs_link_events, jobs);
+	if (!jobs->link)
+		return err_sys(e, -errno, "watch the channel to builderd");
+	monitor_link_on_closed(jobs->link, on_link_closed, p);
+	rc = monitor_link_ready(jobs->link, server_port(p->service.server));
+	if (rc < 0)
+		return err_sys(e, rc, "tell builderd that we are ready");
+	if ((rc = jobs_recover(jobs, e)) < 0)
+		return rc;
+	return loop_run(p->loop);
+}
+
+static void clean_up(struct program *p)
+{
+	server_free(p->service.server); /* first: its cancel callbacks reach into jobs */
+	if (p->service.jobs)
+		monitor_link_free(p->service.jobs->link);
+	jobs_free(p->service.jobs);
+	store_close(p->store);
+	loop_fd_del(p->signals);
+	cleanup_close(&p->signal_fd);
+	loop_free(p->loop);
+	free(p->database_dir);
+	config_free(&p->config);
+}
+
+int main(void)
+{
+	struct program p = {.signal_fd = -1};
+	struct err e = ERR_INIT;
+
+	log_setup("builderd-api", LOG_LEVEL_INFO, false);
+	int rc = configure(&p, &e);
+	if (rc >= 0)
+		rc = listen_up(&p, &e);
+	if (rc >= 0)
+		rc = lock_in(&p, &e);
+	if (rc >= 0)
+		rc = serve(&p, &e);
+	if (e.code)
+		log_error("cannot serve", KV("error", e.msg));
+	clean_up(&p);
+	return rc ? 1 : 0;
+}
