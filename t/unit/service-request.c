@@ -301,9 +301,9 @@ Test(specs, source)
 	struct buf b = {0};
 
 	source_spec_write(&b, "r/x:1", NULL);
-	cr_assert_str_eq(
-	        buf_cstr(&b), "{\"reference\":\"r/"
-	                      "x:1\",\"platform\":{\"os\":\"linux\",\"architecture\":\"amd64\",\"variant\":\"\"}}");
+	cr_assert_str_eq(buf_cstr(&b),
+	        "{\"reference\":\"r/"
+	        "x:1\",\"platform\":{\"os\":\"linux\",\"architecture\":\"amd64\",\"variant\":\"\"}}");
 	b.len = 0;
 	a.username = (char *)"u\"";
 	source_spec_write(&b, "r/x:1", &a);
