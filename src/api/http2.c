@@ -25,7 +25,7 @@ struct http2 {
 };
 
 /* A client may cancel as many requests as it likes, but not quickly: each costs us work (CVE-2023-44487). */
-#define RESETS_MAX 1000u
+#define RESETS_MAX 500u
 #define RESETS_PER_SECOND 100
 
 #define WINDOW_BYTES (1 << 20) /* of a connection: bodies are taken at once */
