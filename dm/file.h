@@ -68,11 +68,14 @@ int file_recover(struct store *s, struct err *e);
 int file_tenants_each(struct store *s, int (*fn)(struct store *s, const char *tenant, void *arg, struct err *e),
         void *arg, struct err *e);
 
-/* file_sync.c: the thread that makes chains durable. */
+/* file_sync.c: the thread that gives the disk its work. */
 struct syncer *file_syncer_new(struct store *s, struct err *e);
 /* Syncs what is waiting, then ends the thread. Takes NULL. */
 void file_syncer_free(struct syncer *y);
 void file_syncer_add(struct syncer *y, const char *tenant, const struct digest *chain);
+/* Begin writing what FD has in the page cache, now and in the background: the disk works while builds compute, and the
+ * fsync at seal is short. */
+void file_syncer_start(struct syncer *y, int fd);
 /* Builds that are writing: +1, -1. The disk is theirs first. */
 void file_syncer_busy(struct syncer *y, int change);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The `file` backend: one thread that makes chains durable when the disk is not needed by a build, or after a while. */
+/* The `file` backend: one thread that starts the writing of volumes at once, and makes chains durable when the disk is
+ * not needed by a build, or after a while. */
 #include "file.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@
 
 struct item {
 	struct item *next;
+	int start_fd; /* owns; >= 0: begin to write this file, now; else sync the chain */
 	char tenant[TENANT_ID_MAX];
 	struct digest chain;
 	struct timespec due;
@@ -37,6 +39,8 @@ static bool is_due(const struct item *i)
 {
 	struct timespec now;
 
+	if (i->start_fd >= 0)
+		return true;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return now.tv_sec > i->due.tv_sec || (now.tv_sec == i->due.tv_sec && now.tv_nsec >= i->due.tv_nsec);
 }
@@ -94,7 +98,11 @@ static void *syncer_main(void *arg)
 	struct item *i;
 
 	while ((i = item_wait(y))) {
-		item_sync(y->store, i);
+		if (i->start_fd >= 0)
+			sync_file_range(i->start_fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+		else
+			item_sync(y->store, i);
+		cleanup_close(&i->start_fd);
 		free(i);
 	}
 	return NULL;
@@ -139,6 +147,7 @@ void file_syncer_add(struct syncer *y, const char *tenant, const struct digest *
 {
 	struct item *i = xcalloc(1, sizeof(*i));
 
+	i->start_fd = -1;
 	snprintf(i->tenant, sizeof(i->tenant), "%s", tenant);
 	i->chain = *chain;
 	clock_gettime(CLOCK_MONOTONIC, &i->due);
@@ -146,6 +155,23 @@ void file_syncer_add(struct syncer *y, const char *tenant, const struct digest *
 	pthread_mutex_lock(&y->lock);
 	*y->tail = i;
 	y->tail = &i->next;
+	pthread_cond_signal(&y->changed);
+	pthread_mutex_unlock(&y->lock);
+}
+
+void file_syncer_start(struct syncer *y, int fd)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+	if (copy < 0)
+		return; /* an optimization */
+	struct item *i = xcalloc(1, sizeof(*i));
+	i->start_fd = copy;
+	pthread_mutex_lock(&y->lock);
+	i->next = y->head; /* in front: it does not wait for idle times */
+	y->head = i;
+	if (!i->next)
+		y->tail = &i->next;
 	pthread_cond_signal(&y->changed);
 	pthread_mutex_unlock(&y->lock);
 }

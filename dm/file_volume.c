@@ -68,7 +68,7 @@ static int chain_copy(struct volume *v, const struct digest *chain, struct err *
 	AUTO_CLOSE int fd = openat(s->dirfd, tmp.text, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return image_error(e, -errno, "make a chain");
-	int rc = image_copy(v->fd, fd, e);
+	int rc = image_copy(v->fd, fd, false, e);
 	if (rc == 0 && fchmod(fd, 0444) < 0)
 		rc = err_sys(e, -errno, "make a chain read-only");
 	if (rc == 0 && renameat2(s->dirfd, tmp.text, s->dirfd, to.text, RENAME_NOREPLACE) < 0)
@@ -136,7 +136,7 @@ static int volume_from_chain(
 		return err_sys(e, -errno, "look at %s", p.text);
 	int rc = headroom_check(s, (uint64_t)st.st_blocks * 512, e);
 	if (rc == 0)
-		rc = image_copy(from, v->fd, e);
+		rc = image_copy(from, v->fd, true, e);
 	if (rc == 0)
 		rc = image_inodes(v->fd, &have, &unused, e);
 	if (rc < 0)
@@ -228,9 +228,8 @@ int file_unmount(struct volume *v, struct err *e)
 	int released = loopdev_release(&v->loop, RELEASE_TIMEOUT_MS, rc < 0 ? NULL : e);
 	if (rc == 0)
 		rc = released;
-	/* The disk can begin while others compute: it shortens the fsync at seal. */
 	if (rc == 0)
-		sync_file_range(v->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+		file_syncer_start(v->store->syncer, v->fd);
 	return rc;
 }
 

@@ -34,7 +34,8 @@
 	"64bit,metadata_csum,metadata_csum_seed,resize_inode"
 #define HASH_SEED "6275696c-6465-7264-8000-6578743461e5"
 
-#define COPY_CHUNK (512u << 10)
+#define COPY_CHUNK (1u << 20)
+#define COPY_ALIGN 4096 /* of O_DIRECT: memory, offsets, lengths */
 #define TOOL_TIMEOUT_MS 120000
 
 /* Offsets into the superblock, Linux Documentation/filesystems/ext4/super.rst. */
@@ -108,30 +109,46 @@ static int range_copy(int from, int to, char *chunk, off_t at, off_t end)
 	return 0;
 }
 
-int image_copy(int from, int to, struct err *e)
+static int data_copy(int from, int to, char *chunk, off_t size)
+{
+	int rc = 0;
+
+	for (off_t at = 0; at < size && rc == 0;) {
+		off_t data = lseek(from, at, SEEK_DATA);
+		if (data < 0 && errno == ENXIO)
+			break; /* only a hole is left */
+		off_t hole = data < 0 ? -1 : lseek(from, data, SEEK_HOLE);
+		if (hole < 0)
+			return -errno;
+		/* The size is a multiple of the alignment, so rounding stays inside. */
+		at = (hole + COPY_ALIGN - 1) / COPY_ALIGN * COPY_ALIGN;
+		rc = range_copy(from, to, chunk, data / COPY_ALIGN * COPY_ALIGN, at);
+	}
+	return rc;
+}
+
+/*
+ * Measured, 628 MB of data on ext4 without reflinks, in a virtual machine: through the page cache 0.24 s into memory
+ * that was in use before, but 1.0 to 1.8 s into memory the host has to provide first, then 0.3 s to sync, whether by
+ * read and write, copy_file_range, splice, or two threads; O_DIRECT writes 0.4 to 0.7 s, with nothing left to sync.
+ */
+int image_copy(int from, int to, bool keep_cached, struct err *e)
 {
 	AUTO_FREE char *chunk = NULL;
 	struct stat st;
-	int rc = 0;
 
 	if (ioctl(to, FICLONE, from) == 0)
 		return 0;
 	if (fstat(from, &st) < 0 || ftruncate(to, st.st_size) < 0)
 		return image_error(e, -errno, "size a copy of an image");
-	/* read and write through one buffer that stays in the CPU's cache: as fast as splice, faster than
-	 * copy_file_range here, which maps page by page as well and takes the inode lock for long */
-	chunk = malloc(COPY_CHUNK);
+	chunk = aligned_alloc(COPY_ALIGN, COPY_CHUNK);
 	if (!chunk)
 		return err_sys(e, -ENOMEM, "copy an image");
-	for (off_t at = 0; at < st.st_size && rc == 0;) {
-		off_t data = lseek(from, at, SEEK_DATA);
-		if (data < 0 && errno == ENXIO)
-			break; /* only a hole is left */
-		off_t hole = data < 0 ? -1 : lseek(from, data, SEEK_HOLE);
-		if (data < 0 || hole < 0)
-			return err_sys(e, -errno, "look for data in an image");
-		rc = range_copy(from, to, chunk, data, hole);
-		at = hole;
+	bool is_direct = !keep_cached && st.st_size % COPY_ALIGN == 0 && fcntl(to, F_SETFL, O_DIRECT) == 0;
+	int rc = data_copy(from, to, chunk, st.st_size);
+	if (is_direct && rc == -EINVAL) { /* a file system that takes the flag and not the writes */
+		fcntl(to, F_SETFL, 0);
+		rc = data_copy(from, to, chunk, st.st_size);
 	}
 	return rc < 0 ? image_error(e, rc, "copy an image") : 0;
 }

@@ -6,6 +6,7 @@
 #ifndef DM_IMAGE_H
 #define DM_IMAGE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -22,8 +23,8 @@ uint64_t image_size(uint64_t size_bytes, uint64_t inodes);
 int image_make(int fd, uint64_t size_bytes, uint64_t inodes, struct err *e);
 
 /* Copy the bytes of FROM to the empty file TO: a reflink where the file system has them, else data only, holes stay
- * holes. */
-int image_copy(int from, int to, struct err *e);
+ * holes. KEEP_CACHED: the copy will be read soon; else it goes past the page cache, if it can. */
+int image_copy(int from, int to, bool keep_cached, struct err *e);
 
 /* Make the file system on FD SIZE bytes big (from image_size), if it is smaller. */
 int image_grow(int fd, uint64_t size_bytes, struct err *e);

@@ -4,8 +4,8 @@
  * fails ends the run with exit code 1. One tenant, one volume at a time; CACHE_MAX in the environment is
  * cache_max_bytes. create BUILD PARENT|- MIB INODES   mount   fill NAME MIB   copy DIR   sum NAME   remove NAME   grow
  * MIB   unmount check   hash   snapshot KEY   seal KEY   discard   find KEY   share BUILD KEY   open BUILD   delete
- * BUILD blob NAME MIB   usage   trim   threads N   pause   probe   times (print the milliseconds of each step from here
- * on)
+ * BUILD blob NAME MIB   usage   trim   threads N   pause   shell CMD   probe   times (print the milliseconds of each
+ * step from here on)
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -267,6 +267,11 @@ static int do_pause(char **a, struct err *e)
 	return 0;
 }
 
+static int do_shell(char **a, struct err *e)
+{
+	return system(a[0]) ? err_set(e, -EIO, "%s failed", a[0]) : 0;
+}
+
 static int do_probe(char **a, struct err *e)
 {
 	return ops->probe(&options, e);
@@ -373,6 +378,7 @@ static const struct step {
         {"trim", 0, do_trim},
         {"pause", 0, do_pause},
         {"probe", 0, do_probe},
+        {"shell", 1, do_shell},
         {"times", 0, do_times},
         {"threads", 1, do_threads},
 };
