@@ -293,11 +293,14 @@ void monitor_post(struct monitor *m, enum msg_type type, const void *payload, ui
 static void build_ended(struct monitor *m, struct build *b)
 {
 	struct msg_build_ref ref;
+	struct msg_build_done done = b->result;
+	AUTO_CLOSE int metadata_fd = STEAL_FD(&b->metadata_fd);
 	bool is_delete_wanted = b->is_delete_wanted;
 
 	memcpy(ref.build_id, b->start.build_id, sizeof(ref.build_id));
 	memcpy(ref.tenant_id, b->start.tenant_id, sizeof(ref.tenant_id));
 	build_free(b);
+	send_to_api(m, MSG_BUILD_DONE, &done, sizeof(done), metadata_fd);
 	if (is_delete_wanted)
 		delete_now(m, &ref);
 	api_storage_report(m);

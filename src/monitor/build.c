@@ -400,11 +400,10 @@ static void outcome_set(struct build *b, int rc, struct err *e)
 
 static void build_report(struct build *b, const char *metadata, size_t len)
 {
-	struct msg_build_done *r = &b->result;
-	int fd = -1;
+	const struct msg_build_done *r = &b->result;
 
 	if (r->state == BUILD_COMPLETED) {
-		fd = fd_memfile("metadata.json", metadata ? metadata : "", metadata ? len : 0);
+		b->metadata_fd = fd_memfile("metadata.json", metadata ? metadata : "", metadata ? len : 0);
 		build_progress(b, BUILD_COMPLETED, "done");
 		log_info("build completed", KV("build", r->build_id), KV("image", b->plan.image.reference),
 		        KV_U("layers", r->layers_total), KV_U("cached", r->layers_cached), KV_U("ms", r->total_ms));
@@ -412,7 +411,8 @@ static void build_report(struct build *b, const char *metadata, size_t len)
 		log_warn(r->state == BUILD_CANCELLED ? "build cancelled" : "build failed", KV("build", r->build_id),
 		        KV("kind", err_kind_name(r->err.kind)), KV("error", r->err.msg), KV_U("ms", r->total_ms));
 	}
-	monitor_post(b->m, MSG_BUILD_DONE, r, sizeof(*r), fd);
+	/* The main thread sends the result once the build's slot is free again: the next build starts on that word. */
+	monitor_post(b->m, MSG_NONE, &b, sizeof(b), -1);
 }
 
 static void *build_thread(void *arg)
@@ -431,13 +431,12 @@ static void *build_thread(void *arg)
 	b->m->ops->trim(b->m->store, &freed, &ignored);
 	outcome_set(b, rc, &e);
 	build_report(b, metadata, len);
-	monitor_post(b->m, MSG_NONE, &b, sizeof(b), -1);
 	return NULL;
 }
 
 static void build_release(struct build *b)
 {
-	int *fds[] = {&b->source_fd, &b->runtime_fd, &b->stop_fd, &b->plan.config_fd};
+	int *fds[] = {&b->source_fd, &b->runtime_fd, &b->stop_fd, &b->plan.config_fd, &b->metadata_fd};
 
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		cleanup_close(fds[i]);
@@ -455,7 +454,7 @@ static struct build *build_new(struct monitor *m, const struct msg_build_start *
 		return NULL;
 	b->m = m;
 	b->start = *start;
-	b->source_fd = b->runtime_fd = b->plan.config_fd = -1;
+	b->source_fd = b->runtime_fd = b->plan.config_fd = b->metadata_fd = -1;
 	b->fetch.channel.fd = b->fetch.pidfd = -1;
 	pthread_mutex_init(&b->children_lock, NULL);
 	memset(b->children, 0xff, sizeof(b->children));

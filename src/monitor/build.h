@@ -69,6 +69,7 @@ struct build {
 	uint32_t layer;          /* index being unpacked */
 	struct msg_build_progress progress;
 	struct msg_build_done result;
+	int metadata_fd; /* owns: sent with the result */
 	uint64_t fetch_peak, fs_peak, unpack_peak; /* bytes */
 	int64_t t_start, t_step;
 };
