@@ -193,6 +193,7 @@ static void set_options(struct http *h, struct http_request *r, int64_t now)
 	        {CURLOPT_TCP_KEEPALIVE, 1},
 	};
 	CURL *c = r->easy;
+	char range[32];
 	int64_t left = h->options.deadline_ms - now;
 
 	for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
@@ -213,8 +214,10 @@ static void set_options(struct http *h, struct http_request *r, int64_t now)
 	curl_easy_setopt(c, CURLOPT_HTTPHEADER, r->list);
 	if (r->post)
 		curl_easy_setopt(c, CURLOPT_POSTFIELDS, r->post);
-	if (r->offset)
-		curl_easy_setopt(c, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)r->offset);
+	if (r->offset) { /* not CURLOPT_RESUME_FROM: that fails when the server answers with everything */
+		snprintf(range, sizeof(range), "%llu-", (unsigned long long)r->offset);
+		curl_easy_setopt(c, CURLOPT_RANGE, range);
+	}
 }
 
 static void release(struct http_request *r)
