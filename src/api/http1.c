@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "api/server_internal.h"
 
@@ -135,26 +134,12 @@ static ssize_t http1_input(struct conn *c, const char *data, size_t len)
 	return (ssize_t)used;
 }
 
-static const char *date_now(void)
-{
-	static char text[40];
-	static time_t last;
-	time_t now = time(NULL);
-	struct tm tm;
-
-	if (now != last && gmtime_r(&now, &tm)) {
-		strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &tm);
-		last = now;
-	}
-	return text;
-}
-
 static void put_head(struct conn *c, struct http1 *s)
 {
 	const struct http_exchange *x = s->x;
 	struct buf *b = &c->out;
 
-	buf_printf(b, "HTTP/1.1 %u %s\r\ndate: %s\r\n", x->status, reason_of(x->status), date_now());
+	buf_printf(b, "HTTP/1.1 %u %s\r\n", x->status, reason_of(x->status));
 	for (size_t i = 0; i < x->answer.n; i++)
 		buf_printf(b, "%s: %s\r\n", x->answer.v[i].name, x->answer.v[i].value);
 	s->is_chunked = x->length < 0 && !s->parser.is_http10 && x->status != 204 && x->status != 304;

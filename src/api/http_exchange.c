@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "api/rpc_call.h"
@@ -167,10 +168,26 @@ void exchange_drain(struct http_exchange *x)
 		x->handler->drain(x);
 }
 
+/* RFC 9110 6.6.1. */
+static const char *date_now(void)
+{
+	static char text[40];
+	static time_t last;
+	time_t now = time(NULL);
+	struct tm tm;
+
+	if (now != last && gmtime_r(&now, &tm)) {
+		strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+		last = now;
+	}
+	return text;
+}
+
 void exchange_begin(struct http_exchange *x, unsigned status, int64_t length)
 {
 	x->status = status;
 	x->length = length;
+	http_header_add(x, "date", date_now());
 	x->progress_ms = time_mono_ms();
 	conn_wake(x->conn);
 }

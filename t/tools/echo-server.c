@@ -50,7 +50,7 @@ static void count_on(struct rpc_call *c, void *arg)
 	struct work *w = arg;
 	struct buf padding AUTO_BUF = {0};
 
-	memset(buf_reserve(&padding, (size_t)w->size), 'x', (size_t)w->size);
+	memset(buf_reserve(&padding, (size_t)w->size + 1), 'x', (size_t)w->size);
 	padding.len = (size_t)w->size;
 	answer.padding = (char *)(uintptr_t)buf_cstr(&padding);
 	for (; w->next < w->count; w->next++) {
