@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +93,12 @@ int image_make(int fd, uint64_t size_bytes, uint64_t inodes, struct err *e)
 	return tool_succeeded(&r) ? 0 : tool_failed("make an ext4 file system", &r, e);
 }
 
+/* Some file systems answer SEEK_HOLE with "all is data"; the copy is to be sparse all the same. */
+static bool is_zero(const char *data, size_t n)
+{
+	return n && data[0] == 0 && !memcmp(data, data + 1, n - 1);
+}
+
 static int range_copy(int from, int to, char *chunk, off_t at, off_t end)
 {
 	while (at < end) {
@@ -101,7 +108,7 @@ static int range_copy(int from, int to, char *chunk, off_t at, off_t end)
 			continue;
 		if (n <= 0)
 			return n ? -errno : -EIO;
-		int rc = fd_pwrite_all(to, chunk, (size_t)n, at);
+		int rc = is_zero(chunk, (size_t)n) ? 0 : fd_pwrite_all(to, chunk, (size_t)n, at);
 		if (rc < 0)
 			return rc;
 		at += n;

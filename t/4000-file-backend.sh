@@ -73,7 +73,7 @@ drive blob old 10 blob .tmp-x 10 >/dev/null
 touch -d 2001-01-01 "$acme/blobs/old"
 drive blob new 10 >/dev/null # opening the store removes .tmp-x
 is "$(ls -A "$acme/blobs" | paste -sd' ')" "new old" "half a download is gone after a restart"
-export CACHE_MAX=$((32 << 20))
+export CACHE_MAX=$((36 << 20))
 is "$(drive trim)" "trimmed 10 MiB" "trim takes the oldest first"
 is "$(ls "$acme/blobs"):$(count chains)" "new:1" "and no more than needed"
 CACHE_MAX=1
@@ -117,7 +117,7 @@ pid=$!
 wait_for 10 grep -q paused "$tmp/crash"
 like "$(drive usage)" "used by another builderd" "a state directory has one owner"
 kill -9 "$pid"
-wait "$pid" 2>/dev/null
+{ wait "$pid"; } 2>/dev/null
 is "$(drive threads 8; cat "$tmp/stderr")" "bad 0" "8 threads, 32 builds"
 is "$(count builds):$(count rootfs)" "0:0" "they leave nothing"
 
