@@ -94,5 +94,22 @@ bad realm-metadata denied "metadata address" "a realm at the metadata service"
 bad realm-junk unauthorized "no usable URL" "a realm that is a file"
 bad challenge-junk unauthorized "malformed" "a malformed challenge"
 
+# --- TLS
+openssl req -x509 -newkey rsa:2048 -nodes -keyout "$tmp/key.pem" -out "$tmp/cert.pem" -days 2 -subj /CN=localhost >/dev/null 2>&1
+/usr/bin/python3 - "$tmp/cert.pem" "$tmp/key.pem" >"$tmp/tls.port" 2>/dev/null 9>&- <<'P' &
+import http.server, ssl, sys
+s = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+c.load_cert_chain(sys.argv[1], sys.argv[2])
+s.socket = c.wrap_socket(s.socket, server_side=True)
+print(s.server_port, flush=True)
+s.serve_forever()
+P
+tls_pid=$!
+cleanup "kill $tls_pid; wait $tls_pid"
+wait_for 10 test -s "$tmp/tls.port"
+host=127.0.0.1:$(cat "$tmp/tls.port")
+bad any network "self.signed certificate" "a certificate that nobody vouches for"
+
 leaks_end
 done_testing

@@ -364,22 +364,27 @@ static int resolve_here(struct registry *g, struct image *image, struct buf *con
 }
 
 /* Is the next endpoint worth a try? A mirror may fail in any way; the other scheme is for the same registry, so only
- * when this one is not spoken there. */
+ * when this one does not seem to be spoken there: a TLS server answers plain HTTP with 400, with an alert, or by
+ * hanging up. */
 static bool should_go_on(const struct registry *g, enum http_failure how, long status, const struct err *e)
 {
 	const struct endpoint *p = &g->endpoints[g->current];
+	bool is_broken =
+	        e->kind == ERR_KIND_NETWORK && how == HTTP_FAILURE_RETRY && !status && e->code != -ECONNREFUSED;
 
 	if (g->current + 1 >= g->n_endpoints || e->code == -ECANCELED)
 		return false;
 	if (p->is_mirror)
 		return true;
 	if (!strncmp(p->base, "http://", 7))
-		return how == HTTP_FAILURE_PROTOCOL || status == 400;
+		return how == HTTP_FAILURE_PROTOCOL || status == 400 || is_broken;
 	return how == HTTP_FAILURE_PROTOCOL || e->code == -ECONNREFUSED;
 }
 
 int registry_resolve(struct registry *g, struct image *image, struct buf *config, struct err *e)
 {
+	struct err first = ERR_INIT; /* of this registry, with the scheme that was tried first */
+
 	for (size_t i = 0;; i++) {
 		enum http_failure how = HTTP_FAILURE_FINAL;
 		long status = 0;
@@ -390,10 +395,15 @@ int registry_resolve(struct registry *g, struct image *image, struct buf *config
 			keep_config(g, image, config);
 			return 0;
 		}
-		if (!should_go_on(g, how, status, e))
-			return rc;
+		if (!should_go_on(g, how, status, e)) {
+			if (first.code && how == HTTP_FAILURE_PROTOCOL)
+				*e = first; /* the other scheme is not spoken there either */
+			return e->code;
+		}
 		if (g->endpoints[i].is_mirror)
 			session_log(g->session, LOG_LEVEL_WARN, "the mirror failed, asking docker.io: %s", e->msg);
+		else
+			first = *e;
 		*e = (struct err)ERR_INIT;
 		memset(image, 0, sizeof(*image));
 		config->len = 0;
