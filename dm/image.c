@@ -53,11 +53,9 @@ int image_error(struct err *e, int rc, const char *what)
 
 uint64_t image_size(uint64_t size_bytes, uint64_t inodes)
 {
-	uint64_t room =
-	        inodes > IMAGE_MAX_BYTES / IMAGE_BYTES_PER_INODE ? IMAGE_MAX_BYTES : inodes * IMAGE_BYTES_PER_INODE;
-	/* mke2fs is told the number of inodes, and their tables are an eighth of what a byte-per-inode rule would
-	 * reserve */
-	uint64_t size = size_bytes > room / 8 ? size_bytes : room / 8;
+	uint64_t room = inodes > IMAGE_MAX_BYTES / IMAGE_MIN_BYTES_PER_INODE ? IMAGE_MAX_BYTES
+	                                                                     : inodes * IMAGE_MIN_BYTES_PER_INODE;
+	uint64_t size = size_bytes > room ? size_bytes : room;
 
 	if (size < IMAGE_MIN_BYTES)
 		size = IMAGE_MIN_BYTES;

@@ -11,8 +11,9 @@
 
 #include "base/err.h"
 
-#define IMAGE_STEP (64ull << 20)   /* sizes are multiples of this */
-#define IMAGE_BYTES_PER_INODE 8192 /* unless more are asked for */
+#define IMAGE_STEP (64ull << 20)       /* sizes are multiples of this */
+#define IMAGE_BYTES_PER_INODE 8192     /* unless more are asked for */
+#define IMAGE_MIN_BYTES_PER_INODE 1024 /* their tables take a quarter of the image then */
 #define IMAGE_MIN_BYTES (64ull << 20)
 #define IMAGE_MAX_BYTES (16ull << 40) /* ext4 with 4 KiB blocks */
 

@@ -12,7 +12,7 @@ drive() {
 # Descriptors the child must not get: a file on 77, stdin from a pipe.
 out=$(echo x | drive plain 77</dev/null 2>&1)
 like "$out" "^fds=0,1,2,3 " "a child has descriptors 0 to 3 and no other"
-like "$out" "uid=0 gid=0 .*pid1=0 pdeathsig=9 blocked=0 handlers=0" "signals are at their defaults, PDEATHSIG is armed"
+like "$out" "uid=0 gid=0 .*pid1=0 pdeathsig=9 blocked=0 ignored=0" "signals are at their defaults, PDEATHSIG is armed"
 like "$out" "exited with code 7" "a child leaves at the end of its channel"
 out=$(drive plain 0<&- 1>&1 2>&-)
 like "$out" "^fds=0,1,2,3 " "a parent without stdin and stderr gives the same descriptors"

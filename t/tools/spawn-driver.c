@@ -38,13 +38,13 @@ static int child_main(void)
 	for (int sig = 1; sig < 32; sig++) {
 		struct sigaction sa;
 		blocked |= sigismember(&mask, sig) == 1;
-		ignored |= sigaction(sig, NULL, &sa) == 0 && sa.sa_handler != SIG_DFL;
+		ignored |= sigaction(sig, NULL, &sa) == 0 && sa.sa_handler == SIG_IGN;
 	}
 	buf_puts(&b, "fds=");
 	for (int fd = 0; fd < 1024; fd++)
 		if (fcntl(fd, F_GETFD) >= 0)
 			buf_printf(&b, "%s%d", fd ? "," : "", fd);
-	buf_printf(&b, " uid=%u gid=%u groups=%d pid1=%d pdeathsig=%d blocked=%d handlers=%d", getuid(), getgid(),
+	buf_printf(&b, " uid=%u gid=%u groups=%d pid1=%d pdeathsig=%d blocked=%d ignored=%d", getuid(), getgid(),
 	        getgroups(0, NULL), getpid() == 1, pdeathsig, blocked, ignored);
 	if (send(CHANNEL_FD, b.data, b.len, 0) < 0)
 		return 1;
