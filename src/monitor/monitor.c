@@ -174,7 +174,8 @@ static void on_wake(void *arg, uint32_t events)
 		monitor_posts_send(m);
 }
 
-static int loop_setup(struct monitor *m, struct err *e)
+/* Before any thread starts, the backend's included: a thread that does not block a signal is where it is delivered. */
+static void signals_take(struct monitor *m)
 {
 	sigset_t set;
 
@@ -184,8 +185,12 @@ static int loop_setup(struct monitor *m, struct err *e)
 	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	m->loop = loop_new();
 	m->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int loop_setup(struct monitor *m, struct err *e)
+{
+	m->loop = loop_new();
 	m->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!m->loop || m->signal_fd < 0 || m->wake_fd < 0)
 		return err_sys(e, -errno, "set up the event loop");
@@ -221,6 +226,7 @@ int monitor_run(struct monitor *m, struct err *e)
 	m->posts_tail = &m->posts;
 	pthread_mutex_init(&m->post_lock, NULL);
 	m->child_env = config_environ(&m->config);
+	signals_take(m);
 	int rc = directories_make(m, e);
 	if (rc >= 0)
 		rc = init_program_open(m, e);
