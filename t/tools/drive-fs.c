@@ -3,7 +3,7 @@
  * Drives builderd-fs as builderd does, without builderd: an ext4 image on a loop device, mounted detached, a FUSE
  * mount on top, the conversation over a socketpair. In a mount namespace of its own: nothing is left behind.
  *
- *   drive-fs [-p PROGRAM] [-d DIR] [-s IMAGE_MB] [-q MAX_BYTES] [-i MAX_INODES] [-G GROW_MB] [-f MAX_FILE] STEP...
+ *   drive-fs [-p PROGRAM] [-d DIR] [-s IMAGE_MB] [-q MAX_BYTES] [-i MAX_INODES] [-G MB_HELD_BACK] [-f MAX_FILE] STEP...
  * Steps, in order; a session starts with the first that needs one:
  *   layer:FILE     a tar layer, converted and written to the control file
  *   stream:FILE    an ingest stream as it is
@@ -18,7 +18,7 @@
 #include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
+#include <fts.h>
 #include <inttypes.h>
 #include <linux/loop.h>
 #include <poll.h>
@@ -50,13 +50,14 @@ static struct {
 	uint64_t image_mb, grow_mb;
 	struct msg_fs_start start;
 	char base[512], back[512], mnt[512], image[512];
-	int image_fd, loop_fd, back_fd, mount_fd;
+	int ballast_fd, loop_fd, back_fd, mount_fd;
 	struct child child;
 	bool is_failed;
 } d = {.program = "./builderd-fs",
         .dir = "/var/tmp",
         .image_mb = 256,
         .mount_fd = -1,
+        .ballast_fd = -1,
         .start = {.max_bytes = 1ull << 40, .max_inodes = 1u << 24}};
 
 static void die(const char *what)
@@ -99,7 +100,7 @@ static void image_make(void)
 		close(d.loop_fd);
 	}
 	unlink(d.image); /* the loop device holds it */
-	d.image_fd = fd;
+	close(fd);
 	close(ctl);
 	int fs = fsopen("ext4", FSOPEN_CLOEXEC);
 	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "source", name, 0) < 0 ||
@@ -142,17 +143,23 @@ static void session_broken(void)
 	_exit(1);
 }
 
+/* Growing an ext4 online takes CAP_SYS_RESOURCE, which containers lack: space that was held back does as well. */
+static void ballast_make(void)
+{
+	AUTO_FREE char *path = xasprintf("%s/ballast", d.back);
+
+	d.ballast_fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (d.ballast_fd < 0 || fallocate(d.ballast_fd, 0, 0, (off_t)(d.grow_mb << 20)) < 0 || unlink(path) < 0)
+		die(path);
+}
+
 static int volume_grow(void)
 {
-	uint64_t blocks = d.grow_mb << 8; /* of 4 KiB */
-
-	if (!d.grow_mb)
+	if (d.ballast_fd < 0)
 		return -ENOSPC;
-	if (ftruncate(d.image_fd, (off_t)(d.grow_mb << 20)) < 0 || ioctl(d.loop_fd, LOOP_SET_CAPACITY, 0) < 0)
-		return -errno;
-	AUTO_CLOSE int fd = open(d.back, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int rc = ioctl(fd, _IOW('f', 16, uint64_t), &blocks) < 0 ? -errno : 0; /* EXT4_IOC_RESIZE_FS */
-	d.grow_mb = 0;
+	/* the writing child has a copy of the descriptor */
+	int rc = ftruncate(d.ballast_fd, 0) < 0 ? -errno : 0;
+	cleanup_close(&d.ballast_fd);
 	return rc;
 }
 
@@ -228,13 +235,22 @@ static int seen_has(uint64_t ino)
 	return 0;
 }
 
-static int walk_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+static void walk(void)
 {
-	if (!S_ISDIR(st->st_mode) && st->st_nlink > 1 && seen_has(st->st_ino))
-		return 0;
-	seen.bytes += (uint64_t)st->st_blocks * 512;
-	seen.inodes++;
-	return 0;
+	char *const roots[] = {d.back, NULL};
+	FTS *f = fts_open(roots, FTS_PHYSICAL | FTS_XDEV, NULL);
+	FTSENT *ent;
+
+	seen.n = 0;
+	seen.bytes = seen.inodes = 0;
+	while (f && (ent = fts_read(f))) {
+		const struct stat *st = ent->fts_statp;
+		if (ent->fts_info == FTS_DP || (!S_ISDIR(st->st_mode) && st->st_nlink > 1 && seen_has(st->st_ino)))
+			continue;
+		seen.bytes += (uint64_t)st->st_blocks * 512;
+		seen.inodes++;
+	}
+	fts_close(f);
 }
 
 static void session_stop(void)
@@ -256,9 +272,7 @@ static void session_stop(void)
 	close(d.mount_fd);
 	d.child.pid = 0;
 	syncfs(d.back_fd);
-	seen.n = 0;
-	seen.bytes = seen.inodes = 0;
-	nftw(d.back, walk_one, 64, FTW_PHYS | FTW_MOUNT);
+	walk();
 	bool same = seen.bytes == done->used_bytes && seen.inodes == done->used_inodes;
 	printf("done: bytes=%" PRIu64 " inodes=%" PRIu64 " walk_bytes=%" PRIu64 " walk_inodes=%" PRIu64
 	       " %s status=%d ms=%.0f requests=%" PRIu64 "\n",
@@ -630,6 +644,8 @@ int main(int argc, char **argv)
 	umask(022);
 	dirs_make();
 	image_make();
+	if (d.grow_mb)
+		ballast_make();
 	for (int i = optind; i < argc; i++)
 		step(argv[i]);
 	session_stop();
