@@ -94,13 +94,13 @@ out=$(drive -s 512 "run:python3 - <<'EOF'
 import os
 os.chdir(os.environ['MNT'])
 os.mkdir('deep'); os.chdir('deep')
-for i in range(2000):
+for i in range(1000):
     os.mkdir('d' * 28); open('f', 'w').close(); os.chdir('d' * 28)
 os.chdir(os.environ['MNT']); os.mkdir('wide')
 for i in range(5000):
     open('wide/%d' % i, 'w').close()
 EOF" stop 'run:cd $MNT; : >.wh.deep; : >.wh.wide; ls' stop)
-like "$out" $'lost\\+found\nrun: status 0' 'a tree 2000 deep and one 5000 wide'
+like "$out" $'lost\\+found\nrun: status 0' 'a tree 1000 deep and one 5000 wide'
 is "$(grep -c 'exact status=0' <<<"$out")" 2 'the ledger is exact'
 
 leaks_end
