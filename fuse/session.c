@@ -2,7 +2,6 @@
 #include "fuse/session.h"
 
 #define FUSE_USE_VERSION 314
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
@@ -17,11 +16,11 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "fuse/apply.h"
+#include "fuse/listing.h"
 #include "fuse/ops.h"
 
 #define CACHE_SECONDS 86400.0
 #define MARKER_SECONDS 1.0 /* long enough for its maker to set owner and mode by path */
-#define DIR_BUFFER 32768
 #define NOTIFY_INC_EPOCH 8 /* FUSE_NOTIFY_INC_EPOCH, newer than the installed header may be */
 
 struct session {
@@ -533,14 +532,6 @@ static void ll_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, stru
 
 /* --- directories ------------------------------------------------------------------------------------------------ */
 
-/* An open directory. Cookies are the backing file system's own offsets, stable while names come and go. */
-struct listing {
-	int fd;     /* owns */
-	off_t next; /* offset of what the buffer continues with */
-	size_t pos, len;
-	_Alignas(struct dirent64) char buffer[DIR_BUFFER];
-};
-
 static void ll_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct node *n = node_of(req, ino);
@@ -552,43 +543,16 @@ static void ll_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 		fuse_reply_err(req, -fd);
 		return;
 	}
-	struct listing *l = xcalloc(1, sizeof(*l));
-	l->fd = fd;
+	struct listing *l = listing_new(fd);
 	fi->fh = (uint64_t)(uintptr_t)l;
-	if (fuse_reply_open(req, fi) == -ENOENT) {
-		close(fd);
-		free(l);
-	}
+	if (fuse_reply_open(req, fi) == -ENOENT)
+		listing_free(l);
 }
 
 static void ll_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct listing *l = (struct listing *)(uintptr_t)fi->fh;
-
-	close(l->fd);
-	free(l);
+	listing_free((struct listing *)(uintptr_t)fi->fh);
 	fuse_reply_err(req, 0);
-}
-
-/* The entry at the listing's place, not yet taken. NULL at the end, *RC then 0 or -errno. */
-static struct dirent64 *listing_peek(struct listing *l, int *rc)
-{
-	*rc = 0;
-	for (;;) {
-		if (l->pos >= l->len) {
-			ssize_t n = getdents64(l->fd, l->buffer, sizeof(l->buffer));
-			if (n <= 0) {
-				*rc = n < 0 ? -errno : 0;
-				return NULL;
-			}
-			l->pos = 0;
-			l->len = (size_t)n;
-		}
-		struct dirent64 *d = (struct dirent64 *)(void *)(l->buffer + l->pos);
-		if (strncmp(d->d_name, TREE_WHITEOUT, strlen(TREE_WHITEOUT)) != 0)
-			return d;
-		l->pos += d->d_reclen;
-	}
 }
 
 /* Add one entry to the answer; its size, more than ROOM if it does not fit (and then nothing was added). */
@@ -615,23 +579,17 @@ static void list(fuse_req_t req, size_t size, off_t off, struct listing *l, bool
 {
 	char *out = session_of(req)->out;
 	size_t used = 0;
-	struct dirent64 *d;
-	int rc = 0;
+	const struct dirent64 *d;
 
 	if (size > INGEST_WRITE_MAX)
 		size = INGEST_WRITE_MAX;
-	if (off != l->next) {
-		l->pos = l->len = 0;
-		rc = lseek(l->fd, off, SEEK_SET) < 0 ? -errno : 0;
-		l->next = off;
-	}
+	int rc = listing_seek(l, off);
 	while (rc == 0 && (d = listing_peek(l, &rc))) {
 		size_t n = listing_add(req, l, d, is_plus, out + used, size - used);
 		if (n > size - used)
 			break;
 		used += n;
-		l->pos += d->d_reclen;
-		l->next = d->d_off;
+		listing_take(l);
 	}
 	if (rc < 0 && !used)
 		fuse_reply_err(req, -rc);
