@@ -94,6 +94,10 @@ static void add_progress(const struct jobs *js, const struct job *j, Job *m)
 
 	m->progress_percent = (int32_t)(live ? live->percent : j->percent);
 	m->current_step = text_of(live && *live->step ? live->step : j->step);
+	if (live && state_is_running((unsigned)j->state)) {
+		m->bytes_done = (int64_t)live->bytes_done;
+		m->bytes_total = (int64_t)live->bytes_total;
+	}
 }
 
 Builder__V1__BuildJob *present_job(const struct jobs *js, const struct job *j, unsigned parts)
