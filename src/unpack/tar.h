@@ -3,13 +3,13 @@
  * A reader for tar archives of layers: v7, POSIX ustar and pax, GNU long names, star prefixes, the four sparse formats.
  *
  * Why not libarchive. A layer must mean to us what it means to the program that made it and to every other runtime
- * (most of them read it with Go's archive/tar), and each wrong archive has to be refused with its own cause.
- * libarchive 3.6 takes, without an error we could see, a pax record whose length lies, a negative size, an extended
- * header with no member behind it, unordered sparse maps and endless chains of long names; it joins path and size from
- * different headers in its own order, and it has no limits on records, segments or attributes. A validator in front of
- * it would have to know headers, pax records, sizes and sparse maps itself, that is, be a second reader of the same
- * bytes: where two readers of one archive disagree is exactly how archives are smuggled. So there is one, small, and it
- * follows archive/tar where POSIX is silent.
+ * (most of them read it with Go's archive/tar), and each wrong archive has to be refused with its own cause. Version
+ * 3.6.2, asked for tar only and raw names, was run over the same corpus of archives: it takes without an error, at most
+ * with a warning, pax records with a wrong length or no "=", a path with a NUL, a time that is no number, unknown types
+ * (as files), 20,000 empty sparse extensions, a map of a million segments. A validator in front of it would have to
+ * know headers, pax records, sizes and sparse maps itself, that is, be a second reader of the same bytes; and where two
+ * readers of one archive disagree is exactly how archives are smuggled. So there is one, small, and it follows
+ * archive/tar where POSIX is silent.
  *
  * Rules: a pax record beats the header, GNU long names beat both; an extended header belongs to the next member that is
  * not one itself; one of each per member; types without content have none, whatever their size says; global pax headers

@@ -5,7 +5,7 @@
 Each layer goes through BUILD/t/tools/drive-unpack; the ingest stream is applied here, by a plain reading of ipc/ingest.h, to a
 directory that CHECK_TREE's functions then judge. CHOICES (JSON) pins, where a case allows several outcomes, the one we chose.
 Prints TAP lines. What only builderd-fs can decide (links, parents, whiteouts) is decided by the applier below, so this proves the
-unpacker and the stream, not builderd-fs. Needs root and an ext4 or another file system with xattrs."""
+unpacker and the stream, not builderd-fs; with WITH_FS=1 in the environment builderd-fs applies it (BUILD/t/tools/drive-fs). Needs root and an ext4 or another file system with xattrs."""
 import errno, importlib.util, json, os, shutil, stat, struct, subprocess, sys, tempfile
 
 GROUPS = 'basic bomb dup gnu gzip hl layer meta mt name parent pax rep size sparse sym tar wh zstd'.split()
@@ -96,7 +96,7 @@ class Tree:
         t = self.place(target, False); st = t is not None and self.lstat(t)
         if not st or stat.S_ISDIR(st.st_mode): raise Fail('bad-hardlink', repr(target))
         p = self.place(path)
-        if p == t: return
+        if p == t: raise Fail('bad-hardlink', 'to itself')
         self.remove(p); os.link(self.real(t), self.real(p), follow_symlinks=False); self.written.add(p)
 
     def make(self, r, path, link, xattrs, f):
@@ -183,19 +183,49 @@ def unpack(drive, tree, blob, form, diff_id, limits):
     return (text.split(':')[0][5:] if text.startswith('fail ') else text), text
 
 
-def run(drive, case, work, limits):
+def layers(case):
+    """-> (file, form, diffID) of each layer"""
     def blob(d): return os.path.join(case, 'blobs', *d.split(':'))
     index = json.load(open(os.path.join(case, 'index.json')))
     m = json.load(open(blob(index['manifests'][0]['digest'])))
     ids = json.load(open(blob(m['config']['digest'])))['rootfs']['diff_ids']
+    return [(blob(l['digest']), FORMS[l['mediaType'].split('layer.v1.')[-1].split('rootfs.diff.')[-1]], d) for l, d in zip(m['layers'], ids)]
+
+
+def run(drive, case, work, limits):
     tree = Tree(work)
-    for l, d in zip(m['layers'], ids):
-        kind, text = unpack(drive, tree, blob(l['digest']), FORMS[l['mediaType'].split('layer.v1.')[-1].split('rootfs.diff.')[-1]], d, limits)
+    for blob, form, diff_id in layers(case):
+        kind, text = unpack(drive, tree, blob, form, diff_id, limits)
         if kind: return kind, text
     return None, 'unpacked'
 
 
+def judge_in_place():
+    """corpus-unpack.py --judge CHECK_TREE CASE ROOT: prints [outcome or null, differences]"""
+    check, case, root = sys.argv[2:5]
+    spec = importlib.util.spec_from_file_location('check_tree', check); m = importlib.util.module_from_spec(spec); spec.loader.exec_module(m)
+    json.dump(m.judge(root, json.load(open(os.path.join(case, 'expected.json')))), sys.stdout)
+
+
+def run_fs(build, check, case, work, limits):
+    """The same through builderd-fs: a session per layer, the tree judged on the backing file system. -> (kind or None, text, verdict)"""
+    answer, verdict = os.path.join(work, 'answer'), os.path.join(work, 'verdict'); steps = []
+    for blob, form, diff_id in layers(case):
+        command = [os.path.join(build, 't/tools/drive-unpack'), 'layer', blob, form, diff_id] + limits
+        steps += ['run:grep -q ^fail %s || INGEST=$MNT/.builderd-ingest %s 2>>%s' % (answer, ' '.join(command), answer), 'stop']
+    steps += ['run:python3 %s --judge %s %s $BACK > %s' % (os.path.abspath(__file__), check, case, verdict)]
+    open(answer, 'w').close()
+    p = subprocess.run(['timeout', '-k', '5', '120', os.path.join(build, 't/tools/drive-fs'), '-p', os.path.join(build, 'builderd-fs'), '-d', work, '-s', '1024'] + steps,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace')
+    lines = open(answer, errors='replace').read().splitlines()
+    bad = [l for l in lines if l.startswith('fail ')]
+    if bad: return bad[0].split(':')[0][5:], bad[0], None
+    if not os.path.exists(verdict) or not os.path.getsize(verdict): return 'no-verdict', p.stdout[-600:], None
+    return None, lines[-1] if lines else '', json.load(open(verdict))
+
+
 def main():
+    if sys.argv[1] == '--judge': return judge_in_place()
     build, corpus, checker, choices = sys.argv[1:5]
     spec = importlib.util.spec_from_file_location('check_tree', checker); check = importlib.util.module_from_spec(spec); spec.loader.exec_module(check)
     limits = ['%s=%d' % kv for kv in json.load(open(os.path.join(corpus, 'limits.json'))).items()]
@@ -206,11 +236,13 @@ def main():
     for c in cases:
         exp = json.load(open(os.path.join(corpus, c, 'expected.json'))); work = os.path.join(top, 'root')
         os.mkdir(work)
-        got, text = run(os.path.join(build, 't/tools/drive-unpack'), os.path.join(corpus, c), work, limits)
+        verdict = None
+        if os.environ.get('WITH_FS'): got, text, verdict = run_fs(os.path.abspath(build), os.path.abspath(checker), os.path.abspath(os.path.join(corpus, c)), work, limits)
+        else: got, text = run(os.path.join(build, 't/tools/drive-unpack'), os.path.join(corpus, c), work, limits)
         wanted = [i for i, o in enumerate(check.outcomes(exp)) if o.get('error') == got] if got else []
         why = text
         if not got:
-            i, why = check.judge(work, exp); wanted = [] if i is None else [i]
+            i, why = verdict or check.judge(work, exp); wanted = [] if i is None else [i]
         want = chosen.get(c, {}).get('outcome', 0)
         good = bool(wanted) and wanted[0] == want
         n = score.setdefault(c.split('-')[0], [0, 0]); n[0] += good; n[1] += 1; failed += not good
