@@ -13,9 +13,8 @@ image_make base --cmd /base "${base[@]}" >/dev/null
 image_make again --cmd /other --env X=1 "${base[@]}" layer f:two=2 >/dev/null
 image_make plain --cmd /two layer=none d:etc f:etc/base=1 n:blob=2000000 layer=none f:etc/second=2 d:dir f:dir/a=a layer=none f:two=2 >/dev/null
 ok "builderd starts" builderd_start
-unpacked() { # how many layers the build log of $build_id says were unpacked
-	api StreamBuildLogs "{\"buildId\":\"$build_id\"}" >/dev/null
-	builder logs --tenant test "$build_id" | grep -c 'unpacked: '
+unpacked() { # how many layers the log of $build_id says were unpacked
+	curl -fsS -H 'X-Tenant-ID: test' "$url/builder.v1.BuilderService/GetBuildLogs/$build_id" | grep -c ' unpacked: '
 }
 tree() {
 	rootfs_mount "$(build_get .rootfsPath)" && (cd "$tmp/mnt" && find . -path ./lost+found -prune -o -printf '%P %y %m %s\n' | sort)

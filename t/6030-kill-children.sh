@@ -36,7 +36,11 @@ done
 ok "a build starts" build_create oci:layout:slow
 pid=$(builderd_children builderd-api)
 ok "builderd-api ($pid) is killed" kill -KILL "$pid"
-ok "and comes back" wait_for 20 curl -fsS "$url/health"
+is_back() {
+	[ "http://127.0.0.1:$(builderd_port)" != "$url" ]
+}
+ok "and comes back" wait_for 20 is_back
+url=http://127.0.0.1:$(builderd_port)
 ok "the build has an end" build_wait 60
 like "$(build_get .state)" 'COMPLETED|FAILED' "that can be read: $(build_get .state) $(build_error)"
 ok "the next build works" build_run oci:layout:good '{"runtimeConfig":{"command":["after api"]}}'

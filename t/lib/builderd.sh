@@ -27,8 +27,8 @@ port_free() {
 	/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-builderd_port() { # from the log of this start
-	tail -c "+$((builderd_log_start + 1))" "$builderd_log" | sed -n 's/.*builderd: ready .*port=\([0-9][0-9]*\).*/\1/p' | head -n 1
+builderd_port() { # from the log of this start; PORT=0: an API that was started again has another one
+	tail -c "+$((builderd_log_start + 1))" "$builderd_log" | sed -n 's/.*builderd: ready .*port=\([0-9][0-9]*\).*/\1/p' | tail -n 1
 }
 
 builderd_up() {

@@ -103,7 +103,7 @@ def main():
     changed_by_us = {os.path.dirname(p) for p in ignored}
     bad = []
     for path in sorted(left.keys() | right.keys()):
-        if path in ignored:
+        if path in ignored or (path in changed_by_us and path not in right):
             continue
         if path not in left or path not in right:
             bad.append("only in %s: %s" % ("LEFT" if path in left else "RIGHT", path))
@@ -112,7 +112,7 @@ def main():
         if path in stated and path not in changed_by_us:
             l["mtime"], r["mtime"] = left[path].st_mtime_ns, right[path].st_mtime_ns
         bad += ["%s: %s is %s, want %s" % (path, k, l.get(k), r.get(k)) for k in sorted(l.keys() | r.keys()) if l.get(k) != r.get(k)]
-    for group in hardlinks(left) ^ hardlinks(right):
+    for group in sorted(hardlinks({p: s for p, s in left.items() if p not in ignored}) ^ hardlinks(right)):
         bad.append("linked in one tree only: " + " ".join(group[:5]))
     print("\n".join(bad[:40]))
     print("%d paths, %d directory times stated, %d differences" % (len(left), len(stated), len(bad)))
