@@ -32,7 +32,8 @@ image_make lost --drop-blob layer f:lost=1 >/dev/null
 image_make escape layer f:../escape=1 >/dev/null
 image_make big layer n:big=6000000 >/dev/null
 image_make many layer=none $(seq -f f:f%g=x 300) >/dev/null
-image_make huge layer=none n:huge=150000000 >/dev/null
+image_make huge layer=none n:huge=200000000 >/dev/null
+image_make swelling layer $(for i in $(seq 10); do echo "r:text$i=20000000"; done) >/dev/null
 ok "a registry" registry_start
 open=$registry
 for name in good wrong cut; do
@@ -61,8 +62,8 @@ refused "a wrong password" "unauthorized: .*$closed.*" "$closed/t/good:1" '{"aut
 unlike "$(build_error)" "wrong" "the password is not told"
 ok "the right password" build_run "$closed/t/good:1" '{}' '{"auth":{"username":"tester","password":"secret"}}'
 unlike "$(cat "$builderd_log")" "secret" "and is in no log"
-refused "404, no such image" "not-found: .*$open/t/none:1.*" "$open/t/none:1"
-refused "404, no such tag" "not-found: .*$open/t/good:2.*" "$open/t/good:2"
+refused "404, no such image" "not-found: registry $open: manifest t/none:1: .*HTTP status 404.*" "$open/t/none:1"
+refused "404, no such tag" "not-found: registry $open: manifest t/good:2: .*HTTP status 404.*" "$open/t/good:2"
 refused "404, no such digest" "not-found: .*sha256:0{64}.*" "$open/t/good@sha256:$(printf '0%.0s' $(seq 64))"
 refused "wrong digest" "digest-mismatch: .*sha256:$H64.*" "$open/t/wrong:1"
 refused "truncated blob" "(truncated|size-mismatch): .*sha256:$H64.*" "$open/t/cut:1"
@@ -94,7 +95,8 @@ mkdir "$tmp/small"
 mount -t tmpfs -o size=160m,mode=0711 none "$tmp/small"
 cleanup umount "$tmp/small"
 ok "builderd on a small disk starts" builderd_start STATE_DIR="$tmp/small"
-refused "disk full" "disk-full: .*" oci:layout:huge
+refused "disk full by a download" "disk-full: .*" oci:layout:huge
+refused "disk full by what a layer holds" "disk-full: .*" oci:layout:swelling
 ok "a smaller image builds there" build_run oci:layout:good
 builderd_stop
 

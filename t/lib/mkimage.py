@@ -7,6 +7,7 @@ DIR is an OCI layout (made if missing, TAG is replaced in it). A recipe is a lis
   d:PATH[,ATTR...]                directory
   f:PATH[,ATTR...]=TEXT           file; TEXT may hold \\n
   n:PATH[,ATTR...]=BYTES          file of that many bytes that do not compress, the same on every run
+  r:PATH[,ATTR...]=BYTES          file of that many bytes that compress well
   x:PATH[,ATTR...]=FILE           file with FILE's content and mode
   l:PATH[,ATTR...]=TARGET         symbolic link
   h:PATH=TARGET                   hard link
@@ -68,6 +69,8 @@ def add_entry(tar, word):
         data = value.replace("\\n", "\n").encode()
     elif kind == "n":
         data = random.Random(path).randbytes(int(value))
+    elif kind == "r":
+        data = (b"the same line again and again, %s\n" % path.encode() * (int(value) // 30))[:int(value)]
     elif kind == "x":
         with open(value, "rb") as f:
             data = f.read()
