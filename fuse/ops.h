@@ -46,18 +46,21 @@ int op_link(struct fs *fs, struct node *n, struct node *dir, const char *name, s
 /* SIZE bytes at most, NUL-terminated. */
 int op_readlink(struct fs *fs, struct node *n, char *target, size_t size);
 
-/* Bits of what op_setattr sets. */
+/* Bits of what op_setattr sets; the numbers are FUSE's, others are ignored. */
 #define SET_MODE 1u
 #define SET_UID 2u
 #define SET_GID 4u
 #define SET_SIZE 8u
-#define SET_TIMES 16u
+#define SET_ATIME 16u
+#define SET_MTIME 32u
+#define SET_ATIME_NOW 128u
+#define SET_MTIME_NOW 256u
 struct change {
 	unsigned set;
 	mode_t mode;
 	unsigned uid, gid;
 	uint64_t size;
-	struct timespec times[2]; /* tv_nsec: UTIME_NOW, UTIME_OMIT as well */
+	struct timespec atime, mtime;
 };
 
 /* FD: the caller's open file or -1. */

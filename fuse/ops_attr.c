@@ -77,6 +77,25 @@ static int set_size(struct fs *fs, struct node *n, uint64_t size)
 	return rc < 0 ? rc : charged;
 }
 
+static struct timespec time_of(const struct change *c, unsigned value_bit, unsigned now_bit, struct timespec value)
+{
+	if (c->set & now_bit)
+		value.tv_nsec = UTIME_NOW;
+	else if (!(c->set & value_bit))
+		value.tv_nsec = UTIME_OMIT;
+	return value;
+}
+
+static int set_times(int fd, const struct change *c)
+{
+	const struct timespec times[2] = {
+	        time_of(c, SET_ATIME, SET_ATIME_NOW, c->atime), time_of(c, SET_MTIME, SET_MTIME_NOW, c->mtime)};
+
+	if (!(c->set & (SET_ATIME | SET_MTIME | SET_ATIME_NOW | SET_MTIME_NOW)))
+		return 0;
+	return utimensat(fd, "", times, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
 static int set_phantom(struct node *n, const struct change *c)
 {
 	struct stat *st = n->phantom;
@@ -87,8 +106,8 @@ static int set_phantom(struct node *n, const struct change *c)
 		st->st_uid = c->uid;
 	if (c->set & SET_GID)
 		st->st_gid = c->gid;
-	if (c->set & SET_TIMES && c->times[1].tv_nsec < 1000000000)
-		st->st_mtim = c->times[1];
+	if (c->set & SET_MTIME && !(c->set & SET_MTIME_NOW))
+		st->st_mtim = c->mtime;
 	return 0;
 }
 
@@ -116,8 +135,8 @@ int op_setattr(struct fs *fs, struct node *n, int fd, const struct change *c, st
 	/* Behind chown: that clears set-id bits, and the mode that came with it says what is left of them. */
 	if (rc == 0 && c->set & SET_MODE)
 		rc = set_mode(n, fd, c->mode & 07777);
-	if (rc == 0 && c->set & SET_TIMES && utimensat(fd, "", c->times, AT_EMPTY_PATH) < 0)
-		rc = -errno;
+	if (rc == 0)
+		rc = set_times(fd, c);
 	if (rc < 0)
 		return rc;
 	return fstatat(fd, "", st, AT_EMPTY_PATH) < 0 ? -errno : 0;

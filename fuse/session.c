@@ -15,7 +15,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "fuse/apply.h"
+#include "fuse/control.h"
 #include "fuse/listing.h"
 #include "fuse/ops.h"
 
@@ -27,9 +27,7 @@ struct session {
 	struct fuse_session *se; /* owns */
 	int fuse_fd;             /* owned by libfuse */
 	struct fs *fs;           /* borrowed */
-	struct apply apply;
-	struct ingest ingest;
-	unsigned control_opens;
+	struct control control;
 	bool has_epoch; /* the kernel can drop all it caches at once */
 	uint64_t requests;
 	struct fuse_buf in; /* owns mem */
@@ -75,7 +73,7 @@ static void reply_rc(fuse_req_t req, int rc)
 
 static double cache_seconds(const struct session *s)
 {
-	return s->has_epoch && !s->control_opens ? CACHE_SECONDS : 0;
+	return s->has_epoch && !s->control.opens ? CACHE_SECONDS : 0;
 }
 
 static bool epoch_bump(struct session *s)
@@ -135,47 +133,20 @@ static void reply_attr(fuse_req_t req, int rc, const struct stat *st)
 
 /* --- the control file ------------------------------------------------------------------------------------------- */
 
-static struct stat control_stat(void)
-{
-	return (struct stat){
-	        .st_ino = UINT32_MAX, .st_mode = S_IFREG | 0600, .st_nlink = 1, .st_blksize = INGEST_WRITE_MAX};
-}
-
 static bool is_control_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
 {
 	return dir == FUSE_ROOT_ID && !strcmp(name, INGEST_NAME) && fuse_req_ctx(req)->uid == 0;
 }
 
-static void control_open(fuse_req_t req, struct fuse_file_info *fi)
+static void open_control(fuse_req_t req, struct fuse_file_info *fi)
 {
 	struct session *s = session_of(req);
 
-	if (!s->control_opens++)
+	if (!s->control.opens++)
 		cache_void(s);
 	fi->direct_io = 1;
 	if (fuse_reply_open(req, fi) == -ENOENT)
-		s->control_opens--;
-}
-
-static void control_read(fuse_req_t req, size_t size, off_t off)
-{
-	struct ingest_status st = session_of(req)->ingest.status;
-
-	if (off < 0 || (size_t)off >= sizeof(st))
-		fuse_reply_buf(req, NULL, 0);
-	else
-		fuse_reply_buf(req, (const char *)&st + off,
-		        size < sizeof(st) - (size_t)off ? size : sizeof(st) - (size_t)off);
-}
-
-static void control_write(fuse_req_t req, const char *data, size_t size)
-{
-	int rc = ingest_feed(&session_of(req)->ingest, data, size);
-
-	if (rc < 0)
-		fuse_reply_err(req, -rc);
-	else
-		fuse_reply_write(req, size);
+		s->control.opens--;
 }
 
 /* --- names ------------------------------------------------------------------------------------------------------ */
@@ -202,18 +173,22 @@ static void ll_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
 	reply_entry(req, rc, &f);
 }
 
-static void ll_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
+static void forget_one(fuse_req_t req, fuse_ino_t ino, uint64_t count)
 {
 	if (ino != CONTROL_INO && ino != FUSE_ROOT_ID)
 		node_forget(fs_of(req), (struct node *)(uintptr_t)ino, count);
+}
+
+static void ll_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
+{
+	forget_one(req, ino, count);
 	fuse_reply_none(req);
 }
 
 static void ll_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
 	for (size_t i = 0; i < count; i++)
-		if (forgets[i].ino != CONTROL_INO && forgets[i].ino != FUSE_ROOT_ID)
-			node_forget(fs_of(req), (struct node *)(uintptr_t)forgets[i].ino, forgets[i].nlookup);
+		forget_one(req, forgets[i].ino, forgets[i].nlookup);
 	fuse_reply_none(req);
 }
 
@@ -322,19 +297,14 @@ static void ll_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	reply_attr(req, rc, &st);
 }
 
-static struct timespec time_of(int to_set, int value_bit, int now_bit, struct timespec value)
-{
-	if (to_set & now_bit)
-		value.tv_nsec = UTIME_NOW;
-	else if (!(to_set & value_bit))
-		value.tv_nsec = UTIME_OMIT;
-	return value;
-}
+_Static_assert(SET_MODE == FUSE_SET_ATTR_MODE && SET_UID == FUSE_SET_ATTR_UID && SET_GID == FUSE_SET_ATTR_GID &&
+                       SET_SIZE == FUSE_SET_ATTR_SIZE && SET_ATIME == FUSE_SET_ATTR_ATIME &&
+                       SET_MTIME == FUSE_SET_ATTR_MTIME && SET_ATIME_NOW == FUSE_SET_ATTR_ATIME_NOW &&
+                       SET_MTIME_NOW == FUSE_SET_ATTR_MTIME_NOW,
+        "op_setattr takes FUSE's bits");
 
 static void ll_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
 {
-	const unsigned times =
-	        FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW;
 	struct stat st = control_stat();
 
 	if (ino == CONTROL_INO) { /* O_TRUNC and times of the writer: without a meaning */
@@ -342,17 +312,13 @@ static void ll_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 		return;
 	}
 	struct node *n = node_of(req, ino);
-	const struct change c = {
-	        .set = (to_set & FUSE_SET_ATTR_MODE ? SET_MODE : 0u) | (to_set & FUSE_SET_ATTR_UID ? SET_UID : 0u) |
-	               (to_set & FUSE_SET_ATTR_GID ? SET_GID : 0u) | (to_set & FUSE_SET_ATTR_SIZE ? SET_SIZE : 0u) |
-	               ((unsigned)to_set & times ? SET_TIMES : 0u),
+	const struct change c = {.set = (unsigned)to_set,
 	        .mode = attr->st_mode,
 	        .uid = attr->st_uid,
 	        .gid = attr->st_gid,
 	        .size = (uint64_t)attr->st_size,
-	        .times = {time_of(to_set, FUSE_SET_ATTR_ATIME, FUSE_SET_ATTR_ATIME_NOW, attr->st_atim),
-	                time_of(to_set, FUSE_SET_ATTR_MTIME, FUSE_SET_ATTR_MTIME_NOW, attr->st_mtim)},
-	};
+	        .atime = attr->st_atim,
+	        .mtime = attr->st_mtim};
 	int rc = op_setattr(fs_of(req), n, S_ISREG(n->type) ? fd_of(fi) : -1, &c, &st);
 	reply_attr(req, rc, &st);
 }
@@ -448,7 +414,7 @@ static void ll_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t m
 static void ll_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	if (ino == CONTROL_INO) {
-		control_open(req, fi);
+		open_control(req, fi);
 		return;
 	}
 	struct node *n = node_of(req, ino);
@@ -467,7 +433,7 @@ static void ll_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static void ll_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	if (ino == CONTROL_INO)
-		session_of(req)->control_opens--;
+		session_of(req)->control.opens--;
 	else if (fd_of(fi) >= 0)
 		op_release(fs_of(req), node_of(req, ino), fd_of(fi));
 	fuse_reply_err(req, 0);
@@ -476,13 +442,13 @@ static void ll_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 static void ll_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct session *s = session_of(req);
-
-	if (ino == CONTROL_INO) {
-		control_read(req, size, off);
-		return;
-	}
 	size_t max = size < INGEST_WRITE_MAX ? size : INGEST_WRITE_MAX;
-	ssize_t n = fd_of(fi) < 0 ? 0 : pread(fd_of(fi), s->out, max, off);
+	ssize_t n = 0;
+
+	if (ino == CONTROL_INO)
+		n = (ssize_t)control_read(&s->control, s->out, max, off);
+	else if (fd_of(fi) >= 0)
+		n = pread(fd_of(fi), s->out, max, off);
 	if (n < 0)
 		fuse_reply_err(req, errno);
 	else
@@ -492,12 +458,13 @@ static void ll_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 static void ll_write(
         fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	if (ino == CONTROL_INO) {
-		control_write(req, data, size);
-		return;
-	}
-	/* A whiteout marker holds nothing. */
-	ssize_t n = fd_of(fi) < 0 ? -EPERM : op_write(fs_of(req), node_of(req, ino), fd_of(fi), data, size, off);
+	struct session *s = session_of(req);
+	ssize_t n = -EPERM; /* a whiteout marker holds nothing */
+
+	if (ino == CONTROL_INO)
+		n = control_write(&s->control, data, size) ?: (ssize_t)size;
+	else if (fd_of(fi) >= 0)
+		n = op_write(s->fs, node_of(req, ino), fd_of(fi), data, size, off);
 	if (n < 0)
 		fuse_reply_err(req, (int)-n);
 	else
@@ -670,8 +637,7 @@ struct session *session_new(int fuse_fd, struct fs *fs, struct err *e)
 	s->fs = fs;
 	s->fuse_fd = fuse_fd;
 	s->out = xcalloc(1, INGEST_WRITE_MAX);
-	apply_init(&s->apply, fs);
-	ingest_init(&s->ingest, &s->apply.sink);
+	control_init(&s->control, fs);
 	snprintf(where, sizeof(where), "/dev/fd/%d", fuse_fd);
 	s->se = fuse_session_new(&args, &operations, sizeof(operations), s);
 	fuse_opt_free_args(&args);
@@ -684,18 +650,15 @@ struct session *session_new(int fuse_fd, struct fs *fs, struct err *e)
 
 void session_end_ingest(struct session *s)
 {
-	apply_free(&s->apply);
-	ingest_free(&s->ingest);
-	apply_init(&s->apply, s->fs);
-	ingest_init(&s->ingest, &s->apply.sink);
+	control_free(&s->control);
+	control_init(&s->control, s->fs);
 }
 
 void session_free(struct session *s)
 {
 	if (!s)
 		return;
-	apply_free(&s->apply);
-	ingest_free(&s->ingest);
+	control_free(&s->control);
 	if (s->se)
 		fuse_session_destroy(s->se);
 	free(s->in.mem);
