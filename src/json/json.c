@@ -28,7 +28,8 @@ static void seed_once(void)
 
 	if (is_seeded)
 		return;
-	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed) || !seed)
+	/* PID 1 of a rootfs may be here before the kernel has entropy: its input is trusted, so it need not wait. */
+	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != sizeof(seed) || !seed)
 		seed = (size_t)(uintptr_t)&seed | 1;
 	json_object_seed(seed);
 	is_seeded = true;
