@@ -110,6 +110,7 @@ static int file_open(const struct store_options *o, struct store **out, struct e
 	if (rc == 0)
 		rc = boot_id_read(s, e);
 	if (rc == 0) {
+		s->has_reflink = image_can_clone(s->dirfd);
 		snprintf(db_path, sizeof(db_path), "%s/volumes.db", s->dir);
 		rc = volumes_db_open(db_path, &s->db, e);
 	}

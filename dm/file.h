@@ -38,6 +38,7 @@ struct store {
 	unsigned fetch_uid;
 	uint64_t cache_max_bytes;
 	char boot_id[BOOT_ID_MAX];
+	bool has_reflink;      /* a snapshot costs nothing */
 	struct volumes_db *db; /* owns; locks itself */
 	struct syncer *syncer; /* owns; locks itself */
 };
@@ -47,6 +48,7 @@ struct volume {
 	char tenant[TENANT_ID_MAX], build[BUILD_ID_MAX];
 	int fd; /* owns: the image */
 	uint64_t size_bytes;
+	uint64_t work_bytes; /* written by layers since the last chain */
 	struct loopdev loop; /* while mounted */
 	int root_fd;         /* owns, while mounted: keeps what syncfs() reports */
 };

@@ -78,6 +78,25 @@ static int chain_copy(struct volume *v, const struct digest *chain, struct err *
 	return rc;
 }
 
+/*
+ * Where a snapshot is a copy, the chains of an image with many layers would cost the square of its size. So one is made
+ * when unpacking again what came since the last one would write at least a quarter of what the copy does: all chains of
+ * an image together then cost a few times its size at most, and a layer that is not kept is cheap to unpack. Small
+ * volumes are always kept.
+ */
+#define COPY_FREE_BYTES (64ull << 20)
+#define COPY_WORK_SHARE 4
+
+static bool is_worth_a_copy(const struct volume *v)
+{
+	struct stat st;
+
+	if (v->store->has_reflink || fstat(v->fd, &st) < 0)
+		return true;
+	uint64_t cost = (uint64_t)st.st_blocks * 512;
+	return cost <= COPY_FREE_BYTES || v->work_bytes >= cost / COPY_WORK_SHARE;
+}
+
 int file_snapshot(struct volume *v, const struct digest *chain_id, const struct chain_info *info, struct err *e)
 {
 	struct store *s = v->store;
@@ -85,8 +104,11 @@ int file_snapshot(struct volume *v, const struct digest *chain_id, const struct 
 	struct chain_row there;
 
 	int rc = chain_look_up(s, v->tenant, chain_id, &there, e);
+	v->work_bytes = rc == -ENOENT ? v->work_bytes + info->work_bytes : 0;
 	if (rc != -ENOENT)
 		return rc;
+	if (!is_worth_a_copy(v))
+		return 1;
 	rc = chain_copy(v, chain_id, e);
 	if (rc == -EEXIST)
 		return 0;
@@ -95,6 +117,7 @@ int file_snapshot(struct volume *v, const struct digest *chain_id, const struct 
 	snprintf(row.tenant, sizeof(row.tenant), "%s", v->tenant);
 	snprintf(row.boot_id, sizeof(row.boot_id), "%s", s->boot_id);
 	row.info.size_bytes = v->size_bytes;
+	v->work_bytes = 0;
 	rc = volumes_db_chain_put(s->db, &row, e);
 	if (rc < 0) {
 		unlinkat(s->dirfd, file_chain_path(v->tenant, chain_id, ".ext4").text, 0);

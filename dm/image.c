@@ -158,6 +158,15 @@ int image_copy(int from, int to, bool keep_cached, struct err *e)
 	return rc < 0 ? image_error(e, rc, "copy an image") : 0;
 }
 
+bool image_can_clone(int dirfd)
+{
+	static const char block[4096];
+	AUTO_CLOSE int from = openat(dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	AUTO_CLOSE int to = openat(dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	return from >= 0 && to >= 0 && fd_write_all(from, block, sizeof(block)) == 0 && ioctl(to, FICLONE, from) == 0;
+}
+
 int image_inodes(int fd, uint64_t *total, uint64_t *free_inodes, struct err *e)
 {
 	unsigned char sb[SB_SIZE];

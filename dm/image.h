@@ -23,6 +23,9 @@ uint64_t image_size(uint64_t size_bytes, uint64_t inodes);
 /* Make an empty file system on the empty file FD, which becomes SIZE bytes long (from image_size) and stays sparse. */
 int image_make(int fd, uint64_t size_bytes, uint64_t inodes, struct err *e);
 
+/* Whether image_copy() below DIRFD is free: the file system shares blocks between files (FICLONE). */
+bool image_can_clone(int dirfd);
+
 /* Copy the bytes of FROM to the empty file TO: a reflink where the file system has them, else data only, holes stay
  * holes. KEEP_CACHED: the copy will be read soon; else it goes past the page cache, if it can. */
 int image_copy(int from, int to, bool keep_cached, struct err *e);

@@ -30,6 +30,7 @@ struct store_options {
 
 struct chain_info {
 	uint64_t used_bytes, used_inodes; /* the ledger at the chain's end */
+	uint64_t work_bytes;              /* for snapshot(): what unpacking its last layer wrote */
 	uint64_t size_bytes;              /* of the volume */
 };
 
@@ -78,7 +79,9 @@ struct volume_ops {
 	int (*grow)(struct volume *v, int root_fd, uint64_t size_bytes, struct err *e);
 	uint64_t (*size)(const struct volume *v);
 
-	/* Unmounted only. Keep the state as CHAIN_ID; an existing chain of that name is left as it is. */
+	/* Unmounted only. Keep the state as CHAIN_ID; an existing chain of that name is left as it is. 1: not kept,
+	 * because the backend would have to copy much more than unpacking the layers since the last chain again would
+	 * write. */
 	int (*snapshot)(struct volume *v, const struct digest *chain_id, const struct chain_info *info, struct err *e);
 
 	/* Unmounted only: e2fsck -fn must find nothing (else -EUCLEAN, kind INTERNAL). */

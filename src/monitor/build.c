@@ -62,8 +62,15 @@ void build_progress(struct build *b, enum build_state state, const char *fmt, ..
 	monitor_post(b->m, MSG_BUILD_PROGRESS, &b->progress, sizeof(b->progress), -1);
 }
 
-/* Milliseconds since the last step ended. */
-static uint32_t step_ms(struct build *b)
+void build_mark(struct build *b, const char *what)
+{
+	int64_t now = time_mono_ms();
+
+	log_debug("step", KV("build", b->start.build_id), KV("what", what), KV_U("ms", now - b->t_mark));
+	b->t_mark = now;
+}
+
+uint32_t build_step_ms(struct build *b)
 {
 	int64_t now = time_mono_ms(), took = now - b->t_step;
 
@@ -104,16 +111,6 @@ static bool is_planned(const struct build *b)
 	return b->plan.config_fd >= 0 && b->plan.n_known == b->plan.image.layers;
 }
 
-static bool is_blob_here(const struct build *b)
-{
-	return b->plan.layers[b->layer].blob_fd >= 0;
-}
-
-static bool is_fetched(const struct build *b)
-{
-	return b->is_fetch_done;
-}
-
 /* Manifest and config were verified by builderd-fetch; the names of the chains are computed here. */
 static int plan_make(struct build *b, struct err *e)
 {
@@ -135,116 +132,6 @@ static int plan_make(struct build *b, struct err *e)
 	        digest_format(&p->image.manifest, text), p->image.layers,
 	        (unsigned long long)p->image.compressed_bytes);
 	return 0;
-}
-
-static int fetch_want(struct build *b, uint32_t first, struct err *e)
-{
-	const struct msg_fetch_want want = {.first = first};
-	int rc = channel_send_struct(&b->fetch.channel, MSG_FETCH_WANT, want);
-
-	/* A fetcher that died says why on its channel; build_wait hears it. */
-	return rc < 0 && rc != -EPIPE ? err_sys(e, rc, "ask for the layers") : 0;
-}
-
-/* --- the volume ------------------------------------------------------------------------------------------------------
- */
-
-/* Index of the first layer that no chain holds; *INFO is the chain below it. */
-static int chain_longest(struct build *b, struct chain_info *info, uint32_t *first, struct err *e)
-{
-	struct monitor *m = b->m;
-
-	for (*first = b->plan.image.layers; *first; --*first) {
-		int rc =
-		        m->ops->chain_find(m->store, b->start.tenant_id, &b->plan.layers[*first - 1].chain_id, info, e);
-		if (rc != -ENOENT)
-			return rc;
-	}
-	*info = (struct chain_info){0};
-	return 0;
-}
-
-/* A first guess: compressed layers grow about threefold; what is left over is the guest's free space. When the guess is
- * too small builderd-fs asks for more (children.c, on_fs_grow). */
-static uint64_t size_guess(const struct build *b, const struct chain_info *chain, uint32_t first)
-{
-	uint64_t size = chain->used_bytes + (192ull << 20), cap = b->start.max_bytes + (256ull << 20);
-
-	for (uint32_t i = first; i < b->plan.image.layers; i++) {
-		const struct msg_fetch_layer *l = &b->plan.layers[i].info;
-		uint64_t grown = l->compression == COMPRESSION_NONE ? l->size + l->size / 8
-		                 : l->size < cap                    ? l->size * 7 / 2
-		                                                    : cap;
-		size += grown;
-	}
-	if (size > cap)
-		size = cap;
-	return size > chain->size_bytes ? size : chain->size_bytes;
-}
-
-static int volume_make(struct build *b, uint32_t first, const struct chain_info *chain, struct err *e)
-{
-	struct monitor *m = b->m;
-	const struct digest *parent = first ? &b->plan.layers[first - 1].chain_id : NULL;
-
-	b->used_bytes = chain->used_bytes;
-	b->used_inodes = chain->used_inodes;
-	return m->ops->create(m->store, b->start.tenant_id, b->start.build_id, parent, size_guess(b, chain, first),
-	        chain->used_inodes + 8192, &b->volume, e);
-}
-
-static int layer_unpack(struct build *b, uint32_t index, struct err *e)
-{
-	struct monitor *m = b->m;
-	struct layer_plan *l = &b->plan.layers[index];
-	char text[DIGEST_TEXT_MAX];
-
-	b->layer = index;
-	int rc = build_wait(b, is_blob_here, e);
-	if (rc < 0)
-		return rc;
-	b->progress.bytes_done = 0;
-	b->progress.bytes_total = l->info.size;
-	build_progress(b, BUILD_EXTRACTING, "layer %u/%u: unpacking", index + 1, b->plan.image.layers);
-	rc = session_layer(b, index, e);
-	cleanup_close(&l->blob_fd);
-	if (rc < 0) {
-		err_wrap(e, "layer %u/%u (%.19s)", index + 1, b->plan.image.layers, digest_format(&l->info.blob, text));
-		return rc;
-	}
-	b->unpacked_bytes += l->info.size;
-	b->progress.bytes_done = 0;
-	const struct chain_info info = {
-	        .used_bytes = b->used_bytes, .used_inodes = b->used_inodes, .size_bytes = m->ops->size(b->volume)};
-	return m->ops->snapshot(b->volume, &l->chain_id, &info, e);
-}
-
-static int layers_unpack(struct build *b, struct err *e)
-{
-	struct chain_info chain;
-	uint32_t first;
-	int rc = chain_longest(b, &chain, &first, e);
-
-	if (rc >= 0)
-		rc = fetch_want(b, first, e);
-	if (rc >= 0)
-		rc = volume_make(b, first, &chain, e);
-	if (rc < 0)
-		return rc;
-	b->result.layers_cached = first;
-	if (first)
-		build_log(b, LOG_LEVEL_INFO, "storage", "%u of %u layers were unpacked before", first,
-		        b->plan.image.layers);
-	for (uint32_t i = 0; i < first; i++)
-		b->unpacked_bytes += b->plan.layers[i].info.size;
-	b->t_step = time_mono_ms();
-	for (uint32_t i = first; i < b->plan.image.layers && rc >= 0; i++)
-		rc = layer_unpack(b, i, e);
-	b->layer = b->plan.image.layers;
-	if (rc >= 0)
-		rc = build_wait(b, is_fetched, e);
-	b->result.extract_ms = step_ms(b);
-	return rc;
 }
 
 /* --- sealing ---------------------------------------------------------------------------------------------------------
@@ -282,8 +169,10 @@ static int volume_verify(struct build *b, struct digest *checksum, struct err *e
 	int rc = hash_start(b, &s, e);
 	if (rc >= 0)
 		rc = b->m->ops->check(b->volume, e);
+	build_mark(b, "e2fsck");
 	if (rc >= 0)
 		rc = build_wait(b, is_hashed, e);
+	build_mark(b, "checksum");
 	build_child_end(b, &s.unpack, s.is_unpack_done);
 	b->session = NULL;
 	*checksum = s.unpack_result.digest;
@@ -307,7 +196,7 @@ static int finish_and_seal(struct build *b, const struct digest *key, char **met
 
 	build_progress(b, BUILD_BUILDING, "finishing the root file system");
 	int rc = session_finish(b, metadata, len, e);
-	b->result.build_ms = step_ms(b);
+	b->result.build_ms = build_step_ms(b);
 	if (rc < 0)
 		return rc;
 	build_progress(b, BUILD_BUILDING, "checking and sealing");
@@ -318,7 +207,8 @@ static int finish_and_seal(struct build *b, const struct digest *key, char **met
 	info.used_inodes = b->used_inodes;
 	info.size_bytes = b->m->ops->size(b->volume);
 	rc = b->m->ops->seal(STEAL(&b->volume), key, *metadata, *len, &info, e);
-	b->result.seal_ms = step_ms(b);
+	b->result.seal_ms = build_step_ms(b);
+	build_mark(b, "seal");
 	if (rc >= 0)
 		result_rootfs(b, &info);
 	return rc;
@@ -354,7 +244,7 @@ static int build_run(struct build *b, char **metadata, size_t *len, struct err *
 	rc = m->ops->share(m->store, b->start.tenant_id, b->start.build_id, &key, &info, metadata, len, e);
 	if (rc >= 0) {
 		b->result.layers_cached = b->plan.image.layers;
-		b->result.pull_ms = step_ms(b);
+		b->result.pull_ms = build_step_ms(b);
 		result_rootfs(b, &info);
 		build_log(b, LOG_LEVEL_INFO, "storage",
 		        "an identical image was built before: its root file system is shared");
@@ -365,6 +255,8 @@ static int build_run(struct build *b, char **metadata, size_t *len, struct err *
 		return rc;
 	*e = (struct err)ERR_INIT;
 	rc = layers_unpack(b, e);
+	if (rc >= 0)
+		rc = layers_room(b, e);
 	return rc < 0 ? rc : finish_and_seal(b, &key, metadata, len, e);
 }
 
@@ -423,7 +315,7 @@ static void *build_thread(void *arg)
 	size_t len = 0;
 	uint64_t freed;
 
-	b->t_start = b->t_step = time_mono_ms();
+	b->t_start = b->t_step = b->t_mark = time_mono_ms();
 	int rc = build_run(b, &metadata, &len, &e);
 	/* Sealed means done: a stop that came later does not undo a product that exists. */
 	build_child_end(b, &b->fetch, rc >= 0);

@@ -66,12 +66,15 @@ struct build {
 	struct volume *volume;
 	uint64_t used_bytes, used_inodes;
 	uint64_t unpacked_bytes; /* of blobs, finished layers */
+	uint64_t size_min;       /* of the volume; a guess that was too small raises it */
+	bool is_grow_refused;    /* this host does not let us enlarge a mounted volume */
+	uint64_t layer_work;     /* what the last layer wrote, an entry counted as a block */
 	uint32_t layer;          /* index being unpacked */
 	struct msg_build_progress progress;
 	struct msg_build_done result;
-	int metadata_fd; /* owns: sent with the result */
+	int metadata_fd;                           /* owns: sent with the result */
 	uint64_t fetch_peak, fs_peak, unpack_peak; /* bytes */
-	int64_t t_start, t_step;
+	int64_t t_start, t_step, t_mark;
 };
 
 /* Main thread: start a build from a START message; takes the descriptors. */
@@ -102,6 +105,17 @@ void build_log(struct build *b, enum log_level level, const char *component, con
         __attribute__((format(printf, 4, 5)));
 void build_progress(struct build *b, enum build_state state, const char *fmt, ...)
         __attribute__((format(printf, 3, 4)));
+
+/* Milliseconds since the last step ended; a new one begins. */
+uint32_t build_step_ms(struct build *b);
+
+/* A line in the debug log: WHAT just ended, and what it took since the last mark. */
+void build_mark(struct build *b, const char *what);
+
+/* layers.c: from the longest known chain to a volume that holds all layers, unmounted. */
+int layers_unpack(struct build *b, struct err *e);
+/* Make the volume as big as its contents and the guest's free space want. */
+int layers_room(struct build *b, struct err *e);
 
 /* session.c: mount, start builderd-fs; unpack one layer; the finishing pass; everything ends in session_end. */
 int session_layer(struct build *b, uint32_t index, struct err *e);

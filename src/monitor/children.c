@@ -221,6 +221,7 @@ static int on_fs_grow(struct build *b, struct child *from, struct message *m, st
 		answer.code = -ENOSPC;
 	else
 		answer.code = b->m->ops->grow(b->volume, b->session->root_fd, want, &why);
+	b->is_grow_refused = answer.code == -EPERM;
 	if (answer.code < 0)
 		build_log(b, LOG_LEVEL_WARN, "storage", "the volume cannot grow beyond %llu bytes: %s",
 		        (unsigned long long)size, why.code ? why.msg : "the build's quota allows no more");

@@ -12,6 +12,8 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -68,6 +70,7 @@ static int session_open(struct build *b, struct session *s, struct err *e)
 	s->root_fd = b->m->ops->mount(b->volume, e);
 	if (s->root_fd < 0)
 		return s->root_fd;
+	build_mark(b, "mount");
 	int rc = fs_start(b, s, e);
 	/* The unpacker starts while builderd-fs does. */
 	if (rc >= 0)
@@ -76,15 +79,27 @@ static int session_open(struct build *b, struct session *s, struct err *e)
 		rc = build_wait(b, is_fs_ready, e);
 	if (rc < 0)
 		return rc;
+	build_mark(b, "start of builderd-fs and builderd-unpack");
 	s->control_fd = openat(s->mount_fd, INGEST_NAME, O_RDWR | O_CLOEXEC);
 	return s->control_fd < 0 ? err_sys(e, -errno, "open the ingest file") : 0;
 }
 
+/* What layers wrote and later ones removed goes back to the medium: the product is what its tree holds. */
+static void volume_trim(struct build *b, const struct session *s)
+{
+	struct fstrim_range range = {.len = UINT64_MAX};
+
+	if (ioctl(s->root_fd, FITRIM, &range) < 0 && errno != EOPNOTSUPP)
+		log_warn("a volume cannot be trimmed", KV("build", b->start.build_id), KV("error", strerror(errno)));
+	build_mark(b, "trim");
+}
+
 /* The unpacker is done: builderd-fs drains, syncs, tells its ledger, and both mounts go. */
-static int session_close(struct build *b, struct session *s, struct err *e)
+static int session_close(struct build *b, struct session *s, bool is_last, struct err *e)
 {
 	const struct msg_fs_grown stop = {0};
 
+	build_mark(b, "unpack");
 	cleanup_close(&s->control_fd);
 	int rc = channel_send_struct(&s->fs.channel, MSG_FS_STOP, stop);
 	if (rc < 0)
@@ -93,9 +108,13 @@ static int session_close(struct build *b, struct session *s, struct err *e)
 	if (rc < 0)
 		return rc;
 	build_child_end(b, &s->fs, true);
+	build_mark(b, "stop of builderd-fs");
 	cleanup_close(&s->mount_fd);
+	if (is_last)
+		volume_trim(b, s);
 	cleanup_close(&s->root_fd);
 	rc = b->m->ops->unmount(b->volume, e);
+	build_mark(b, "unmount");
 	if (rc < 0)
 		return rc;
 	b->used_bytes = s->fs_result.used_bytes;
@@ -137,7 +156,9 @@ static int layer_send(struct build *b, struct session *s, const struct layer_pla
 	        .diff_id = l->info.diff_id,
 	        .limits = b->m->config.limits};
 	const int fds[] = {l->blob_fd, s->control_fd};
-	int rc = channel_send(&s->unpack.channel, MSG_UNPACK_LAYER, &job, sizeof(job), fds, 2);
+	int rc = lseek(l->blob_fd, 0, SEEK_SET) < 0 ? -errno : 0; /* a second try reads it again */
+	if (rc >= 0)
+		rc = channel_send(&s->unpack.channel, MSG_UNPACK_LAYER, &job, sizeof(job), fds, 2);
 
 	if (rc < 0)
 		return err_sys(e, rc, "hand the layer to builderd-unpack");
@@ -155,10 +176,11 @@ int session_layer(struct build *b, uint32_t index, struct err *e)
 	if (rc >= 0)
 		rc = build_wait(b, is_unpack_done, e);
 	if (rc >= 0)
-		rc = session_close(b, &s, e);
+		rc = session_close(b, &s, false, e);
 	if (rc < 0)
 		rc = fs_reason(b, &s, rc, e);
 	session_end(b, &s);
+	b->layer_work = s.unpack_result.bytes + s.unpack_result.entries * 4096;
 	if (rc >= 0 && s.unpack_result.dropped_xattrs)
 		build_log(b, LOG_LEVEL_WARN, "unpack", "layer %u/%u: %llu extended attributes were dropped by rule",
 		        index + 1, b->plan.image.layers, (unsigned long long)s.unpack_result.dropped_xattrs);
@@ -199,7 +221,7 @@ int session_finish(struct build *b, char **metadata, size_t *metadata_len, struc
 	if (rc >= 0)
 		rc = build_wait(b, is_unpack_done, e);
 	if (rc >= 0)
-		rc = session_close(b, &s, e);
+		rc = session_close(b, &s, true, e);
 	if (rc < 0)
 		rc = fs_reason(b, &s, rc, e);
 	session_end(b, &s);
