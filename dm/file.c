@@ -72,7 +72,7 @@ static int state_dir_open(struct store *s, const struct store_options *o, struct
 	if (s->lock_fd < 0)
 		return err_sys(e, -errno, "open %s/lock", s->dir);
 	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
-		return err_sys(e, -errno, "%s is used by another builderd", s->dir);
+		return err_sys(e, -errno, "the state directory %s is in use by another builderd", s->dir);
 	return 0;
 }
 

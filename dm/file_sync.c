@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -112,6 +113,7 @@ struct syncer *file_syncer_new(struct store *s, struct err *e)
 {
 	struct syncer *y = xcalloc(1, sizeof(*y));
 	pthread_condattr_t attr;
+	sigset_t all, saved;
 
 	y->store = s;
 	y->tail = &y->head;
@@ -120,7 +122,10 @@ struct syncer *file_syncer_new(struct store *s, struct err *e)
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&y->changed, &attr);
 	pthread_condattr_destroy(&attr);
+	sigfillset(&all); /* builderd's signals are for its own thread */
+	pthread_sigmask(SIG_SETMASK, &all, &saved);
 	int rc = pthread_create(&y->thread, NULL, syncer_main, y);
+	pthread_sigmask(SIG_SETMASK, &saved, NULL);
 	if (rc) {
 		err_sys(e, -rc, "start a thread");
 		free(y);

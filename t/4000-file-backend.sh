@@ -115,7 +115,7 @@ fails "and forgotten" drive open c2
 "$build/t/tools/drive-volume" "$state" pause >"$tmp/crash" 2>&1 &
 pid=$!
 wait_for 10 grep -q paused "$tmp/crash"
-like "$(drive usage)" "used by another builderd" "a state directory has one owner"
+like "$(drive usage)" "in use by another builderd" "a state directory has one owner"
 kill -9 "$pid"
 { wait "$pid"; } 2>/dev/null
 is "$(drive threads 8; cat "$tmp/stderr")" "bad 0" "8 threads, 32 builds"
