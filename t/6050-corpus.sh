@@ -18,7 +18,7 @@ echo sentinel | tee "$tmp/sentinel" "$tmp/corpus/sentinel" "$tmp/mnt/sentinel" >
 outside() {
 	find "$tmp" -path "$state" -prune -o -path "$tmp/.out" -prune -o -path "$builderd_log" -prune -o -type f -printf '%P %s %T@ %m %u\n' |
 		LC_ALL=C sort | sha256sum
-	find / -xdev -maxdepth 1 -printf '%f %T@ %m\n' | sort
+	find / -maxdepth 1 -printf '%f %m\n' | sort
 }
 before=$(outside)
 

@@ -41,7 +41,7 @@ tap_result() { # RC DESC
 	else
 		tap_failed=$((tap_failed + 1))
 		echo "not ok $tap_count - $2" >&9
-		echo "#   at ${BASH_SOURCE[2]##*/}:${BASH_LINENO[1]}" >&9
+		echo "#   at ${0##*/}:${BASH_LINENO[1]:-?}" >&9
 	fi
 	return "$1"
 }
