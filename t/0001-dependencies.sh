@@ -26,7 +26,7 @@ declare -A may_include=(
 # Foreign header (a prefix) -> folders where one source file may include it.
 # (protobuf-c is left out: the generated code spreads it.)
 declare -A owner=(
-	[archive]="src/unpack" [curl/]="src/fetch tools" [fuse]="fuse" [isa-l]="src/unpack" [jansson]="src/json"
+	[archive]="" [curl/]="src/fetch tools" [fuse]="fuse" [isa-l]="src/unpack" [jansson]="src/json"
 	[nghttp2/]="src/api" [openssl/]="src/digest" [seccomp]="src/sandbox" [sqlite3]="src/store dm"
 	[zlib]="src/unpack src/api" [zstd]="src/unpack" [libdevmapper]="dm" [libcryptsetup]="dm"
 )
@@ -36,7 +36,7 @@ declare -A may_link=(
 	[builderd]="crypto seccomp sqlite3" # SQLite: the volume store, its own files
 	[builderd-api]="crypto seccomp jansson nghttp2 protobuf-c sqlite3 z"
 	[builderd-fetch]="crypto seccomp jansson curl"
-	[builderd-unpack]="crypto seccomp jansson archive zstd z isal"
+	[builderd-unpack]="crypto seccomp jansson zstd z isal"
 	[builderd-fs]="crypto seccomp fuse3"
 	[builderctl]="crypto jansson curl protobuf-c"
 	[metald-init]=""

@@ -171,7 +171,7 @@ int64_t rfc3339_parse(const char *s)
 {
 	struct tm tm = {0};
 	int zone_h, zone_m, n = 0;
-	char sign;
+	char sign[2];
 
 	if (sscanf(s, "%4d-%2d-%2d%*1[Tt ]%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min,
 	            &tm.tm_sec, &n) != 6 ||
@@ -183,8 +183,8 @@ int64_t rfc3339_parse(const char *s)
 	s += n;
 	if (*s == '.')
 		s += 1 + strspn(s + 1, "0123456789");
-	if (sscanf(s, "%1[+-]%2d:%2d", &sign, &zone_h, &zone_m) == 3)
-		t -= (sign == '-' ? -60 : 60) * (zone_h * 60 + zone_m);
+	if (sscanf(s, "%1[+-]%2d:%2d", sign, &zone_h, &zone_m) == 3)
+		t -= (sign[0] == '-' ? -60 : 60) * (zone_h * 60 + zone_m);
 	else if (*s != 'Z' && *s != 'z')
 		return 0;
 	return t > 0 ? t : 0;

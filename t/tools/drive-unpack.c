@@ -198,5 +198,7 @@ int main(int argc, char **argv)
 	int64_t began = time_mono_ms();
 	if (spawn_program(&s, &child, &e) < 0 || jobs[job].send(&child.channel, argc - 2, argv + 2, &conf) < 0)
 		die("start builderd-unpack: %s", e.msg);
+	config_environ_free(env);
+	config_free(&conf);
 	return listen_to(&child, began);
 }
