@@ -44,6 +44,17 @@ fails "a build id is used once" drive create b1x - 64 10 create b1x - 64 10
 ok "leaving a chain as it is" drive create b4 - 64 100 mount unmount snapshot k1 discard
 is "$(drive find k1)" "found 1234 56 268435456" "an existing chain stays"
 
+out=$(drive create b7 - 256 1000 mount fill a 100 unmount snapshot-cheap k7 snapshot-cheap k8 snapshot k9 discard)
+if [ "$(stat -f -c %T "$state")" = btrfs ] || cp --reflink=always "$state/volumes.db" "$tmp/clone" 2>/dev/null; then
+	is "$out" "" "where files share blocks every chain is kept"
+else
+	is "$out" "not kept
+not kept" "a chain that costs much to copy and little to make again is not kept"
+	is "$(drive find k8 find k9 | cut -d' ' -f1,2 | paste -sd' ')" "not found found 1234" "one that was work is"
+fi
+rm -f "$acme"/chains/"$(printf k9 | sha256sum | cut -d' ' -f1)".ext4
+is "$(drive find k9)" "not found" "a chain whose file somebody removed is forgotten"
+
 # --- products
 out=$(drive share b5 p1 share b6 other open b5)
 like "$out" 'shared .*/b5.ext4 \{"key":"p1"\}' "the same product key shares the product"
