@@ -4,7 +4,13 @@
 . "$(dirname "$0")/lib/tap.sh"
 
 [ "$(id -u)" = 0 ] || skip "needs root"
-state=$tmp/state
+# A medium of its own: what lies below $tmp may know no holes (the guest's hostfs).
+mkdir "$tmp/medium"
+truncate -s 8G "$tmp/medium.img"
+mke2fs -q -t ext4 -F "$tmp/medium.img"
+mount -o loop "$tmp/medium.img" "$tmp/medium"
+cleanup "umount '$tmp/medium'"
+state=$tmp/medium/state
 acme=$state/tenants/acme
 leaks_begin
 
