@@ -5,9 +5,6 @@
  * Unary: the body is the message, errors are JSON with the HTTP status of their code. Streaming: both bodies are
  * envelopes, the answer is always 200, and the last envelope is a JSON object with the error, if there is one.
  */
-#include "api/connect_gzip.h"
-
-#include <errno.h>
 #include <string.h>
 #include <strings.h>
 
@@ -28,9 +25,8 @@ static const struct codec {
         {"application/connect+proto", false, true},
 };
 
-#define UNARY_TYPES "application/json, application/proto"
-#define STREAM_TYPES "application/connect+json, application/connect+proto"
-#define SUPPORTED_ENCODINGS "identity, gzip"
+#define UNARY_TYPES "application/json, application/proto, " GRPC_TYPES
+#define STREAM_TYPES "application/connect+json, application/connect+proto, " GRPC_TYPES
 
 void connect_error_json(struct buf *b, enum rpc_code code, const char *message, const ProtobufCMessage *detail)
 {
@@ -45,24 +41,6 @@ void connect_error_json(struct buf *b, enum rpc_code code, const char *message, 
 	buf_puts(b, "\",\"debug\":");
 	protojson_encode(b, detail);
 	buf_puts(b, "}]}");
-}
-
-/* Room for a whole message in clear; fails the call otherwise. *OUT is DATA or INFLATED's. */
-static bool decompress(struct rpc_call *c, bool is_gzip, const char **data, size_t *len, struct buf *inflated)
-{
-	size_t max = c->x->conn->server->limits.max_body_bytes;
-	int rc = *len > max ? -EMSGSIZE : 0;
-
-	if (is_gzip && *len) {
-		rc = connect_gunzip(inflated, *data, *len, max);
-		*data = inflated->data;
-		*len = inflated->len;
-	}
-	if (rc == -EMSGSIZE)
-		rpc_fail(c, RPC_RESOURCE_EXHAUSTED, "the message is over the limit of %zu bytes", max);
-	else if (rc < 0)
-		rpc_fail(c, RPC_INVALID_ARGUMENT, "the message is not valid gzip data");
-	return rc == 0;
 }
 
 static void unary_request(struct rpc_call *c)
@@ -84,7 +62,7 @@ static void unary_request(struct rpc_call *c)
 			len = raw.len;
 		}
 	}
-	if (decompress(c, c->is_gzip, &data, &len, &inflated))
+	if (rpc_decompress(c, c->is_gzip, &data, &len, &inflated))
 		rpc_start(c, data, len);
 }
 
@@ -116,35 +94,6 @@ static void stream_begin(struct rpc_call *c)
 {
 	if (!c->x->status)
 		http_stream_begin(c->x, 200, codecs[c->is_json ? 2 : 3].type);
-}
-
-static void stream_request(struct rpc_call *c)
-{
-	struct buf inflated AUTO_BUF = {0};
-	const struct buf *body = &c->x->body;
-	struct envelope v;
-
-	ssize_t n = envelope_read(&v, body->data, body->len, c->x->conn->server->limits.max_body_bytes);
-	if (n == -EMSGSIZE) {
-		rpc_fail(c, RPC_RESOURCE_EXHAUSTED, "the message is over the limit of %u bytes",
-		        c->x->conn->server->limits.max_body_bytes);
-	} else if (body->len == 0) {
-		rpc_fail(c, RPC_UNIMPLEMENTED, "%s takes exactly one request message, the request has none",
-		        c->method->name);
-	} else if (n == 0) {
-		rpc_fail(c, RPC_INVALID_ARGUMENT, "the request ends inside an envelope");
-	} else if ((size_t)n < body->len) {
-		rpc_fail(c, RPC_UNIMPLEMENTED, "%s takes exactly one request message, the request has more",
-		        c->method->name);
-	} else if (v.flags & ~ENVELOPE_COMPRESSED) {
-		rpc_fail(c, RPC_INVALID_ARGUMENT, "the envelope has unknown flags 0x%02x", v.flags);
-	} else if ((v.flags & ENVELOPE_COMPRESSED) && !c->is_gzip) {
-		rpc_fail(c, RPC_INTERNAL, "the envelope is marked compressed but Connect-Content-Encoding is not set");
-	} else {
-		size_t len = v.len;
-		if (decompress(c, v.flags & ENVELOPE_COMPRESSED, &v.data, &len, &inflated))
-			rpc_start(c, v.data, len);
-	}
 }
 
 static void stream_send(struct rpc_call *c, const struct buf *payload)
@@ -183,7 +132,7 @@ static void stream_end(struct rpc_call *c, enum rpc_code code, const char *messa
 	stream_fail(c, code, message, NULL);
 }
 
-static const struct rpc_protocol stream = {stream_request, stream_reply, stream_fail, stream_send, stream_end};
+static const struct rpc_protocol stream = {rpc_envelope_request, stream_reply, stream_fail, stream_send, stream_end};
 
 bool connect_is_get(struct http_exchange *x)
 {
@@ -219,20 +168,6 @@ static bool parse_timeout(const char *text, uint64_t *ms)
 	return true;
 }
 
-/* "" and identity: false; gzip: true; anything else fails the call. */
-static bool parse_encoding(struct rpc_call *c, const char *encoding)
-{
-	if (!encoding || !*encoding || !strcasecmp(encoding, "identity"))
-		return true;
-	if (!strcasecmp(encoding, "gzip")) {
-		c->is_gzip = true;
-		return true;
-	}
-	rpc_fail(c, RPC_UNIMPLEMENTED, "unknown compression \"%s\": supported encodings are " SUPPORTED_ENCODINGS,
-	        encoding);
-	return false;
-}
-
 void connect_begin(struct http_exchange *x, const struct rpc_method *m)
 {
 	bool is_get = strcmp(x->method, "POST") != 0;
@@ -255,12 +190,13 @@ void connect_begin(struct http_exchange *x, const struct rpc_method *m)
 	const char *whole = codec->is_stream ? http_header(x, "content-encoding") : NULL;
 	http_header_add(x, codec->is_stream ? "connect-accept-encoding" : "accept-encoding", "gzip");
 	if (version && strcmp(version, is_get ? "v1" : "1"))
-		rpc_fail(c, RPC_INVALID_ARGUMENT, "Connect protocol version \"%s\" is not %s", version,
+		rpc_refuse(c, RPC_INVALID_ARGUMENT, "Connect protocol version \"%s\" is not %s", version,
 		        is_get ? "v1" : "1");
-	else if (!parse_timeout(http_header(x, "connect-timeout-ms"), &c->timeout_ms))
-		rpc_fail(c, RPC_INVALID_ARGUMENT, "Connect-Timeout-Ms \"%s\" is not a number of at most 10 digits",
+	if (!parse_timeout(http_header(x, "connect-timeout-ms"), &c->timeout_ms))
+		rpc_refuse(c, RPC_INVALID_ARGUMENT, "Connect-Timeout-Ms \"%s\" is not a number of at most 10 digits",
 		        http_header(x, "connect-timeout-ms"));
-	else if (parse_encoding(c, encoding) && whole && strcasecmp(whole, "identity"))
-		rpc_fail(c, RPC_UNIMPLEMENTED,
+	rpc_set_encoding(c, encoding);
+	if (whole && strcasecmp(whole, "identity"))
+		rpc_refuse(c, RPC_UNIMPLEMENTED,
 		        "a stream's envelopes are compressed, not its body: use Connect-Content-Encoding");
 }

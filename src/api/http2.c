@@ -166,6 +166,23 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
 	return 0;
 }
 
+static nghttp2_nv pair(const char *name, const char *value)
+{
+	return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name), strlen(value),
+	        NGHTTP2_NV_FLAG_NONE};
+}
+
+static int submit_trailers(nghttp2_session *ng, const struct http_exchange *x)
+{
+	nghttp2_nv *nv = xcalloc(x->trailers.n, sizeof(*nv));
+
+	for (size_t i = 0; i < x->trailers.n; i++)
+		nv[i] = pair(x->trailers.v[i].name, x->trailers.v[i].value);
+	int rc = nghttp2_submit_trailer(ng, x->stream_id, nv, x->trailers.n);
+	free(nv);
+	return rc;
+}
+
 static ssize_t read_body(nghttp2_session *ng, int32_t stream_id, uint8_t *to, size_t len, uint32_t *flags,
         nghttp2_data_source *source, void *arg)
 {
@@ -178,17 +195,16 @@ static ssize_t read_body(nghttp2_session *ng, int32_t stream_id, uint8_t *to, si
 		if (x->is_aborted)
 			return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 		*flags |= NGHTTP2_DATA_FLAG_EOF;
+		if (x->trailers.n) {
+			*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+			if (submit_trailers(ng, x))
+				return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+		}
 	} else if (!n) {
 		x->is_deferred = true;
 		return NGHTTP2_ERR_DEFERRED;
 	}
 	return n;
-}
-
-static nghttp2_nv pair(const char *name, const char *value)
-{
-	return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name), strlen(value),
-	        NGHTTP2_NV_FLAG_NONE};
 }
 
 static int submit(struct http2 *s, struct http_exchange *x)
@@ -206,7 +222,7 @@ static int submit(struct http2 *s, struct http_exchange *x)
 		snprintf(length, sizeof(length), "%lld", (long long)x->length);
 		nv[n++] = pair("content-length", length);
 	}
-	bool is_empty = exchange_is_bodyless(x) || (x->is_ended && !exchange_has_output(x));
+	bool is_empty = exchange_is_bodyless(x) || (x->is_ended && !exchange_has_output(x) && !x->trailers.n);
 	int rc = nghttp2_submit_response(s->ng, x->stream_id, nv, n, is_empty ? NULL : &body);
 	free(nv);
 	x->is_submitted = true;

@@ -81,6 +81,7 @@ void exchange_free(struct http_exchange *x)
 	http_headers_free(&x->headers);
 	http_headers_free(&x->params);
 	http_headers_free(&x->answer);
+	http_headers_free(&x->trailers);
 	buf_free(&x->body);
 	buf_free(&x->out);
 	free(x->method);
@@ -117,6 +118,8 @@ void exchange_headers_done(struct http_exchange *x)
 
 	x->is_head_done = true;
 	x->since_ms = time_mono_ms();
+	if (!strcmp(x->method, "POST") && grpc_begin(x, m))
+		return;
 	if (m && (!strcmp(x->method, "POST") || (is_get && m->is_idempotent && connect_is_get(x)))) {
 		connect_begin(x, m);
 		return;

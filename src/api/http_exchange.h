@@ -73,7 +73,8 @@ struct http_exchange {
 	/* answer */
 	unsigned status; /* 0: not begun */
 	struct http_headers answer;
-	int64_t length; /* of the body, -1: not known */
+	struct http_headers trailers; /* HTTP/2: behind the body */
+	int64_t length;               /* of the body, -1: not known */
 	struct buf out;
 	size_t out_at; /* bytes of out that are sent */
 	int file_fd;   /* owns, -1 */

@@ -85,6 +85,7 @@ static void call_free(struct rpc_call *c)
 	loop_timer_del(c->deadline);
 	if (c->request)
 		protobuf_c_message_free_unpacked(c->request, NULL);
+	free(c->refusal_text);
 	free(c);
 }
 
@@ -206,9 +207,27 @@ void rpc_start(struct rpc_call *c, const void *data, size_t len)
 		rpc_fail(x->call, RPC_INTERNAL, "%s gave no answer", x->call->method->name);
 }
 
+void rpc_refuse(struct rpc_call *c, enum rpc_code code, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (c->refusal != RPC_OK)
+		return;
+	va_start(ap, fmt);
+	c->refusal = code;
+	if (vasprintf(&c->refusal_text, fmt, ap) < 0)
+		c->refusal_text = NULL;
+	va_end(ap);
+}
+
 static void on_complete(struct http_exchange *x)
 {
-	x->call->protocol->request(x->call);
+	struct rpc_call *c = x->call;
+
+	if (c->refusal != RPC_OK)
+		rpc_fail(c, c->refusal, "%s", c->refusal_text ? c->refusal_text : "");
+	else
+		c->protocol->request(c);
 }
 
 static void on_too_large(struct http_exchange *x)
