@@ -249,11 +249,7 @@ int file_unmount(struct volume *v, struct err *e)
 
 	cleanup_close(&v->root_fd);
 	int released = loopdev_release(&v->loop, RELEASE_TIMEOUT_MS, rc < 0 ? NULL : e);
-	if (rc == 0)
-		rc = released;
-	if (rc == 0)
-		file_syncer_start(v->store->syncer, v->fd);
-	return rc;
+	return rc == 0 ? released : rc;
 }
 
 static int resize_mounted(struct volume *v, int root_fd, uint64_t size, struct err *e)
@@ -305,12 +301,17 @@ int file_check(struct volume *v, struct err *e)
 	return image_check(v->fd, e);
 }
 
+/* Whoever reads the bytes is about to seal them: the disk begins to write while they are hashed. Not before: what
+ * earlier layers wrote may be gone by then, and chains are copied with the disk to themselves. */
 int file_open_raw(struct volume *v, struct err *e)
 {
 	struct file_path p = file_path(v->tenant, "builds", v->build, ".ext4");
 	int fd = openat(v->store->dirfd, p.text, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 
-	return fd < 0 ? err_sys(e, -errno, "open %s", p.text) : fd;
+	if (fd < 0)
+		return err_sys(e, -errno, "open %s", p.text);
+	file_syncer_start(v->store->syncer, v->fd);
+	return fd;
 }
 
 void file_discard(struct volume *v)
