@@ -48,7 +48,7 @@ ok "the build has an end" build_wait 60
 like "$(build_get .state) $(build_error)" "COMPLETED|FAILED restarted: " "finished within the deadline, or FAILED as restarted"
 ok "a second builderd on the same state is refused" bash -c "
 	! env UNKEY_BUILDERD_PORT=0 UNKEY_BUILDERD_STATE_DIR='$state' timeout 10 '$build/builderd' >'$tmp/second' 2>&1"
-like "$(cat "$tmp/second")" "is used by another builderd" "with the reason"
+like "$(cat "$tmp/second")" "is in use by another builderd" "with the reason"
 ok "builderd stops" builderd_stop
 leaks_end
 done_testing
