@@ -127,6 +127,7 @@ cleanup() {
 
 tap_exit() {
 	local rc=$? i
+	[ "$BASHPID" = $$ ] || exit "$rc" # a subshell that a signal met before it had reset its traps
 	trap - EXIT
 	for ((i = ${#tap_cleanups[@]} - 1; i >= 0; i--)); do
 		eval "${tap_cleanups[i]}" >/dev/null 2>&1
