@@ -93,6 +93,7 @@ ok "and leaves nothing" test ! -e "$tmp/rotten" -a ! -e "$tmp/rotten.part"
 
 # An interrupt, without a terminal: bash starts background jobs with SIGINT ignored, so TERM, which is taken alike.
 # --foreground: timeout would signal its whole group as well, and a second signal ends the client at once.
+rm -f "$tmp/err" # what is in it would end the wait below
 timeout --foreground 60 "$build/builderctl" build slow >"$tmp/out" 2>"$tmp/err" &
 pid=$!
 wait_for 10 grep -q unpacking "$tmp/err"
