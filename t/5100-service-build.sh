@@ -22,6 +22,7 @@ got=$(call GetBuild "{\"buildId\":\"$id\"}")
 like "$got" '"state":"BUILD_STATE_COMPLETED"' "GetBuild: state"
 like "$got" '"rootfsChecksum":"sha256:[0-9a-f]{64}"' "checksum"
 like "$got" '"imageMetadata":\{"originalImage":"r/x:1".*"workingDir":"/srv"' "metadata"
+like "$got" '"rootfsSizeBytes":"100000".*"metrics":\{.*"rootfsSizeBytes":"100000".*"compressionRatio":.*"diskUsageBytes":"80000"' "the size of the file, and what lies in it"
 like "$got" '"memoryPeakBytes":"12345678"' "metrics"
 like "$got" '"buildName":"first","labels":\{"a":"b"\}' "the request, as it was"
 like "$got" '"progressPercent":100,"currentStep":"completed"' "progress"

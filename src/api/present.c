@@ -56,7 +56,7 @@ static Builder__V1__BuildMetrics *metrics_of(const struct job *j)
 	if (!j->total_ms && j->started_ms)
 		m->total_duration_ms = (j->completed_ms ? j->completed_ms : time_wall_ms()) - j->started_ms;
 	m->original_size_bytes = j->original_bytes;
-	m->rootfs_size_bytes = j->disk_bytes;
+	m->rootfs_size_bytes = j->rootfs_bytes;
 	m->compression_ratio = j->original_bytes ? j->disk_bytes * 100 / j->original_bytes : 0;
 	m->memory_peak_bytes = j->memory_peak_bytes;
 	m->disk_usage_bytes = j->disk_bytes;
