@@ -6,7 +6,7 @@
 
 /usr/bin/python3 -c 'import grpc, google.protobuf' 2>/dev/null || skip 'python3-grpcio is not installed'
 protoc -I "$top" -I "$top/proto" --python_out="$tmp" t/tools/echo.proto || exit
-echo_start body=1000
+echo_start body=1000 origins=https://a.example,http://b.example:81
 grpc() { # METHOD JSON [OPTION...]: what grpcio says
 	PYTHONPATH=$tmp timeout 20 /usr/bin/python3 "$top/t/lib/grpcall.py" "$port" "$@" 2>&1
 }
@@ -83,6 +83,21 @@ for h in --http1.1 $h2; do
 	like "$(envelope 00 '{"fail":5}' | post $j Fail $h)" $'HTTP/[0-9.]* 200 .*\n\n.*grpc-status: 5\ngrpc-message: failed "as asked" with 5$' "$h: an error"
 	like "$(envelope 00 '{}' | post $j Nothing $h)" 'grpc-status: 12' "$h: an unknown method"
 done
+
+preflight() { # ORIGIN CURL_ARGS...
+	call -i -X OPTIONS -H "Origin: $1" -H 'Access-Control-Request-Method: POST' -H 'Access-Control-Request-Headers: content-type,x-grpc-web' \
+		"${@:2}" "$rpc/Echo" | tr -d '\r'
+}
+for h in --http1.1 $h2; do
+	like "$(preflight http://b.example:81 $h)" '^HTTP/[0-9.]* 204.*access-control-allow-methods: GET, POST.*allow-headers: content-type,x-grpc-web.*allow-origin: http://b.example:81' \
+		"$h: a preflight from a page that may"
+	answer=$(preflight http://c.example $h)
+	like "$answer" '^HTTP/[0-9.]* 403.*http://c.example' "$h: from one that may not"
+	unlike "$answer" allow-origin "$h: ... which is not told that it may"
+done
+like "$(envelope 00 '{}' | post application/grpc-web+json Echo -H 'Origin: https://a.example')" $'vary: Origin\naccess-control-allow-origin: https://a.example\naccess-control-expose-headers' \
+	'it may read the answer'
+unlike "$(envelope 00 '{}' | post application/grpc-web+json Echo -H 'Origin: https://a.example.org')" allow-origin 'another may not'
 
 script() { # PYTHON on stdin
 	PYTHONPATH=$top/t/lib timeout 20 python3 - "$port" 2>&1

@@ -118,6 +118,8 @@ void exchange_headers_done(struct http_exchange *x)
 
 	x->is_head_done = true;
 	x->since_ms = time_mono_ms();
+	if (cors_preflight(x))
+		return;
 	if (!strcmp(x->method, "POST") && grpc_begin(x, m))
 		return;
 	if (m && (!strcmp(x->method, "POST") || (is_get && m->is_idempotent && connect_is_get(x)))) {
@@ -191,6 +193,7 @@ void exchange_begin(struct http_exchange *x, unsigned status, int64_t length)
 	x->status = status;
 	x->length = length;
 	http_header_add(x, "date", date_now());
+	cors_answer(x);
 	x->progress_ms = time_mono_ms();
 	conn_wake(x->conn);
 }

@@ -68,6 +68,8 @@ struct jobs {
 	struct loop_timer *tell_timer;             /* watches are due, or log lines are not on disk */
 	struct loop_timer *retry_timer;            /* the store refused something */
 	struct msg_storage storage;                /* what builderd said last; zero: nothing yet */
+	void (*on_storage)(void *arg);             /* it may be another than before; NULL: nobody asks */
+	void *on_storage_arg;
 	uint64_t last_id_ms;
 	bool is_stopping; /* nothing is started any more */
 };

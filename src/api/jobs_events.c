@@ -222,7 +222,11 @@ static void on_artifact(void *arg, const struct msg_artifact *m, int fd)
 
 static void on_storage(void *arg, const struct msg_storage *m)
 {
-	((struct jobs *)arg)->storage = *m;
+	struct jobs *j = arg;
+
+	j->storage = *m;
+	if (j->on_storage)
+		j->on_storage(j->on_storage_arg);
 }
 
 const struct monitor_link_events jobs_link_events = {

@@ -15,7 +15,7 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 
-#include "api/service.h"
+#include "api/health.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "sandbox/sandbox.h"
@@ -70,6 +70,7 @@ static void stop(struct program *p, const char *why)
 	log_info("stopping", KV("reason", why), KV_U("connections", server_connections(p->service.server)));
 	p->service.is_draining = true;
 	p->service.jobs->is_stopping = true;
+	health_changed(&p->service);
 	server_drain(p->service.server, (uint32_t)p->config.shutdown_timeout_ms, on_drained, p);
 }
 
@@ -127,7 +128,8 @@ static int configure(struct program *p, struct err *e)
 
 static int listen_up(struct program *p, struct err *e)
 {
-	struct server_options o = {.address = p->config.address, .port = (uint16_t)p->config.port};
+	struct server_options o = {
+	        .address = p->config.address, .port = (uint16_t)p->config.port, .origins = p->config.allowed_origins};
 
 	p->loop = loop_new();
 	if (!p->loop)
@@ -155,6 +157,8 @@ static int serve(struct program *p, struct err *e)
 	struct jobs *jobs = jobs_new(p->loop, p->store, &p->config);
 	p->service.jobs = jobs;
 	p->service.config = &p->config;
+	jobs->on_storage = health_changed;
+	jobs->on_storage_arg = &p->service;
 	p->service.started_ms = time_mono_ms();
 	jobs->link = monitor_link_new(p->loop, CHANNEL_FD, &jobs_link_events, jobs);
 	if (!jobs->link)

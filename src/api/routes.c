@@ -136,7 +136,7 @@ static void list_http(struct http_exchange *x, void *arg)
 
 /* --- health ---------------------------------------------------------------------------------------------------- */
 
-static bool is_ready(const struct service *s)
+bool service_is_ready(const struct service *s)
 {
 	return !s->is_draining && s->jobs->storage.is_healthy;
 }
@@ -157,7 +157,7 @@ static void health_http(struct http_exchange *x, void *arg)
 	AUTO_BUF struct buf b = {0};
 
 	buf_puts(&b, "{");
-	put_text(&b, "status", is_ready(s) ? "healthy" : s->is_draining ? "stopping" : "unhealthy");
+	put_text(&b, "status", service_is_ready(s) ? "healthy" : s->is_draining ? "stopping" : "unhealthy");
 	buf_puts(&b, ",");
 	put_text(&b, "version", PACKAGE_VERSION);
 	buf_printf(&b,
@@ -167,7 +167,7 @@ static void health_http(struct http_exchange *x, void *arg)
 	        s->config->max_concurrent_builds);
 	storage_write(&b, &s->jobs->storage);
 	buf_puts(&b, "}\n");
-	respond_json(x, is_ready(s) ? 200 : 503, &b);
+	respond_json(x, service_is_ready(s) ? 200 : 503, &b);
 }
 
 static void health_storage_http(struct http_exchange *x, void *arg)
@@ -187,7 +187,7 @@ static void livez_http(struct http_exchange *x, void *arg)
 
 static void readyz_http(struct http_exchange *x, void *arg)
 {
-	if (is_ready(arg))
+	if (service_is_ready(arg))
 		http_respond(x, 200, "text/plain", "ok\n", 3);
 	else
 		http_respond(x, 503, "text/plain", "not ready\n", 10);

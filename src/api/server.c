@@ -240,6 +240,7 @@ struct server *server_new(struct loop *l, const struct server_options *o, const 
 	s->routes = routes;
 	s->n_routes = n_routes;
 	s->arg = arg;
+	s->origins = o->origins;
 	fill_limits(&s->limits);
 	s->listen_fd = STEAL_FD(&fd);
 	s->port = bound_port(s->listen_fd);

@@ -31,6 +31,7 @@ struct server_limits {
 struct server_options {
 	const char *address; /* IPv4 or IPv6 literal, without brackets */
 	uint16_t port;       /* 0: any free one */
+	const char *origins; /* "https://a.example,...", "*": web pages that may call; NULL: none. Borrowed */
 	struct server_limits limits;
 };
 

@@ -13,6 +13,7 @@ struct server {
 	size_t n_methods;
 	const struct http_route *routes;
 	size_t n_routes;
+	const char *origins; /* of server_options */
 	void *arg;
 
 	int listen_fd; /* owns, -1 once draining */
@@ -35,6 +36,11 @@ struct server {
 /* Called by a connection on its way out. */
 void server_conn_gone(struct server *s);
 void server_kick(struct server *s, struct conn *c);
+
+/* cors.c. True: it was a preflight and is answered. */
+bool cors_preflight(struct http_exchange *x);
+/* Add what a page of another origin needs to read the answer. */
+void cors_answer(struct http_exchange *x);
 
 /* The method behind PATH ("/package.Service/Method"), NULL. */
 const struct rpc_method *server_find_method(const struct server *s, const char *path);

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "build/states.h"
 #include "digest/hash.h"
+#include "health.pb-c.h"
 #include "json/json.h"
 #include "store/page.h"
 
@@ -498,5 +499,9 @@ const struct rpc_method service_methods[] = {
                 &builder__v1__build_log_entry__descriptor, true, false, logs_stream_call},
         METHOD("GetTenantQuotas", get_tenant_quotas, false, true, get_tenant_quotas),
         METHOD("GetBuildStats", get_build_stats, false, true, get_build_stats),
+        {"grpc.health.v1.Health/Check", &grpc__health__v1__health_check_request__descriptor,
+                &grpc__health__v1__health_check_response__descriptor, false, false, health_check_call},
+        {"grpc.health.v1.Health/Watch", &grpc__health__v1__health_check_request__descriptor,
+                &grpc__health__v1__health_check_response__descriptor, true, false, health_watch_call},
 };
 const size_t service_methods_count = ARRAY_LEN(service_methods);

@@ -16,6 +16,7 @@ struct service {
 	struct server *server;
 	int64_t started_ms; /* monotonic */
 	bool is_draining;
+	struct health_watch *health; /* who watches readiness (health.c) */
 };
 
 /* server_new's tables; its ARG is a struct service. */
@@ -39,9 +40,15 @@ int caller_of_http(struct caller *c, struct http_exchange *x, struct err *e);
 enum rpc_code service_code(int code);
 void service_http_fail(struct http_exchange *x, const struct err *e);
 
+/* Takes builds: not stopping, and the storage is well. */
+bool service_is_ready(const struct service *s);
+
 /* methods.c, logs.c */
 void logs_stream_call(struct rpc_call *c, const ProtobufCMessage *request, void *arg);
 void logs_http(struct http_exchange *x, void *arg);
+/* health.c */
+void health_check_call(struct rpc_call *c, const ProtobufCMessage *request, void *arg);
+void health_watch_call(struct rpc_call *c, const ProtobufCMessage *request, void *arg);
 /* artifact.c */
 void artifact_http(struct http_exchange *x, void *arg);
 

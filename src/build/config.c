@@ -50,6 +50,8 @@ static const struct option options[] = {
         TEXT("ADDRESS", address, "127.0.0.1",
                 "address to listen on; without authentication only a loopback address is accepted"),
         NUMBER("PORT", port, "8082", 0, 65535, "port to listen on, 0 = any free one"),
+        TEXT("CORS_ALLOWED_ORIGINS", allowed_origins, "",
+                "web origins whose pages may call: https://a.example,... or *; empty = none"),
         NUMBER("MAX_CONCURRENT_BUILDS", max_concurrent_builds, "5", 1, 1024, "builds that run at once on this host"),
         DURATION("BUILD_TIMEOUT", build_timeout_ms, "15m", "longest time of one build"),
         DURATION("SHUTDOWN_TIMEOUT", shutdown_timeout_ms, "15s",

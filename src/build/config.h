@@ -20,6 +20,7 @@ struct config {
 	/* service */
 	char *address;                  /* ADDRESS, IPv4 or IPv6 literal */
 	uint64_t port;                  /* PORT, 0 = any free one */
+	char *allowed_origins;          /* CORS_ALLOWED_ORIGINS: https://a.example,... or *; "" = none */
 	uint64_t max_concurrent_builds; /* MAX_CONCURRENT_BUILDS */
 	uint64_t build_timeout_ms;      /* BUILD_TIMEOUT, a duration: 15m */
 	uint64_t shutdown_timeout_ms;   /* SHUTDOWN_TIMEOUT */

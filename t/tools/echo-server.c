@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The server core with methods of its own, for t/50*: says "port N" on stdout, logs cancellations on stderr, drains on
- * SIGTERM.   echo-server [LIMIT=VALUE...] [FILE]
+ * SIGTERM.   echo-server [origins=LIST] [LIMIT=VALUE...] [FILE]
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -237,7 +237,10 @@ int main(int argc, char **argv)
 
 	log_setup("echo-server", LOG_LEVEL_INFO, false);
 	for (int i = 1; i < argc; i++)
-		set_limit(&o.limits, argv[i]);
+		if (!strncmp(argv[i], "origins=", 8))
+			o.origins = argv[i] + 8;
+		else
+			set_limit(&o.limits, argv[i]);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_BLOCK, &set, NULL);
