@@ -154,7 +154,7 @@ static void grpc_end(struct rpc_call *c, enum rpc_code code, const char *message
 static const struct rpc_protocol grpc = {rpc_envelope_request, grpc_reply, finish, grpc_send, grpc_end};
 
 /* For calls of what there is not. */
-static const struct rpc_method nothing = {.name = "nothing"};
+static const struct rpc_method nothing = {.name = "unknown"};
 
 static const struct grpc_type *find_type(const struct http_exchange *x)
 {

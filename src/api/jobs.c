@@ -169,6 +169,8 @@ int jobs_move(struct jobs *j, struct live_job *live, struct job *job, unsigned t
 		return rc;
 	}
 	log_info(state_texts[to], KV("build", job->build_id), KV("tenant", job->tenant_id));
+	if (state_is_final(to))
+		metrics_build_ended(j->metrics, job, j->tier->name);
 	if (live) {
 		live->state = to;
 		live->updated_ms = line.time_ms;
@@ -478,6 +480,7 @@ struct jobs *jobs_new(struct loop *l, struct store *s, const struct config *c)
 	j->config = c;
 	j->tier_number = tier_parse(c->default_tier);
 	j->tier = tier_limits_of(j->tier_number);
+	j->metrics = metrics_new();
 	j->queue = queue_new((unsigned)c->max_concurrent_builds);
 	return j;
 }
@@ -507,6 +510,7 @@ void jobs_free(struct jobs *j)
 	loop_timer_del(j->tell_timer);
 	loop_timer_del(j->retry_timer);
 	queue_free(j->queue);
+	metrics_free(j->metrics);
 	free(j);
 }
 

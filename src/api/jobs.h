@@ -11,6 +11,7 @@
 #ifndef API_JOBS_H
 #define API_JOBS_H
 
+#include "api/metrics.h"
 #include "api/monitor_link.h"
 #include "api/validate.h"
 #include "base/loop.h"
@@ -62,6 +63,7 @@ struct jobs {
 	const struct config *config;
 	const struct tier_limits *tier;
 	enum tenant_tier tier_number;
+	struct metrics *metrics;                   /* owns */
 	struct live_job *live;                     /* owns */
 	struct jobs_waiter *deletions, *artifacts; /* own */
 	struct jobs_watch *watches;                /* owns */

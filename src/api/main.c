@@ -126,10 +126,19 @@ static int configure(struct program *p, struct err *e)
 	return address_check(&p->config, e);
 }
 
+static void on_call(void *arg, const char *method, enum rpc_code code, int64_t microseconds)
+{
+	const struct service *s = arg;
+
+	metrics_call_ended(s->jobs->metrics, method, code, (double)microseconds / 1e6);
+}
+
 static int listen_up(struct program *p, struct err *e)
 {
-	struct server_options o = {
-	        .address = p->config.address, .port = (uint16_t)p->config.port, .origins = p->config.allowed_origins};
+	struct server_options o = {.address = p->config.address,
+	        .port = (uint16_t)p->config.port,
+	        .origins = p->config.allowed_origins,
+	        .observe = on_call};
 
 	p->loop = loop_new();
 	if (!p->loop)

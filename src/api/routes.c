@@ -197,6 +197,8 @@ const struct http_route service_routes[] = {
         {"GET", "/health", health_http},
         {"GET", "/health/storage", health_storage_http},
         {"GET", "/livez", livez_http},
+        {"GET", "/metrics", metrics_http},
+        {"GET", "/stats", stats_http},
         {"GET", "/readyz", readyz_http},
         {"GET", SERVICE_PATH "GetBuildStatus/", status_http},
         {"GET", SERVICE_PATH "GetBuildArtifact/", artifact_http},

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "api/protojson.h"
 #include "api/rpc_call.h"
@@ -79,8 +80,20 @@ void rpc_on(struct rpc_call *c, void (*writable)(struct rpc_call *c, void *arg),
 	c->on_arg = arg;
 }
 
-static void call_free(struct rpc_call *c)
+static int64_t mono_us(void)
 {
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+static void call_free(struct rpc_call *c, enum rpc_code code)
+{
+	const struct server *s = c->x->conn->server;
+
+	if (s->observe)
+		s->observe(s->arg, c->method->name, code, mono_us() - c->started_us);
 	c->x->call = NULL;
 	loop_timer_del(c->deadline);
 	if (c->request)
@@ -108,7 +121,7 @@ void rpc_reply_with(struct rpc_call *c, const ProtobufCMessage *msg, const char 
 		buf_printf(&payload, "%s%s}", is_empty ? "" : ",", members);
 	}
 	c->protocol->reply(c, &payload);
-	call_free(c);
+	call_free(c, RPC_OK);
 }
 
 void rpc_reply(struct rpc_call *c, const ProtobufCMessage *msg)
@@ -122,7 +135,7 @@ static void fail(struct rpc_call *c, enum rpc_code code, const ProtobufCMessage 
 
 	vsnprintf(text, sizeof(text), fmt, ap);
 	c->protocol->fail(c, code, text, detail);
-	call_free(c);
+	call_free(c, code);
 }
 
 void rpc_fail(struct rpc_call *c, enum rpc_code code, const char *fmt, ...)
@@ -167,7 +180,7 @@ void rpc_stream_end(struct rpc_call *c, enum rpc_code code, const char *fmt, ...
 		va_end(ap);
 	}
 	c->protocol->end(c, code, text);
-	call_free(c);
+	call_free(c, code);
 }
 
 /* End a call whose method has started, from our side: the method hears of it, the client gets the error. */
@@ -252,7 +265,7 @@ static void on_lost(struct http_exchange *x)
 		return;
 	if (c->on_cancel)
 		c->on_cancel(c, c->on_arg);
-	call_free(c);
+	call_free(c, RPC_CANCELED);
 }
 
 static void on_drain(struct http_exchange *x)
@@ -273,7 +286,7 @@ struct rpc_call *rpc_call_new(struct http_exchange *x, const struct rpc_method *
 {
 	struct rpc_call *c = xcalloc(1, sizeof(*c));
 
-	*c = (struct rpc_call){.x = x, .method = m, .protocol = p};
+	*c = (struct rpc_call){.x = x, .method = m, .protocol = p, .started_us = mono_us()};
 	x->call = c;
 	x->handler = &rpc_handler;
 	return c;

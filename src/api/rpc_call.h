@@ -22,9 +22,10 @@ struct rpc_call {
 	const struct rpc_protocol *protocol;
 	const struct grpc_type *grpc; /* grpc.c's */
 	bool is_json;
-	bool is_gzip;                /* the request is, or its messages may be */
-	bool is_get;                 /* the request came in the query */
-	uint64_t timeout_ms;         /* 0: none */
+	bool is_gzip;        /* the request is, or its messages may be */
+	bool is_get;         /* the request came in the query */
+	uint64_t timeout_ms; /* 0: none */
+	int64_t started_us;
 	enum rpc_code refusal;       /* != RPC_OK: the answer when the request is whole */
 	char *refusal_text;          /* owns */
 	ProtobufCMessage *request;   /* owns */

@@ -241,6 +241,7 @@ struct server *server_new(struct loop *l, const struct server_options *o, const 
 	s->n_routes = n_routes;
 	s->arg = arg;
 	s->origins = o->origins;
+	s->observe = o->observe;
 	fill_limits(&s->limits);
 	s->listen_fd = STEAL_FD(&fd);
 	s->port = bound_port(s->listen_fd);

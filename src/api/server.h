@@ -32,6 +32,8 @@ struct server_options {
 	const char *address; /* IPv4 or IPv6 literal, without brackets */
 	uint16_t port;       /* 0: any free one */
 	const char *origins; /* "https://a.example,...", "*": web pages that may call; NULL: none. Borrowed */
+	/* A call of METHOD (its name) is over; MICROSECONDS from its headers. May be NULL. ARG is server_new's. */
+	void (*observe)(void *arg, const char *method, enum rpc_code code, int64_t microseconds);
 	struct server_limits limits;
 };
 

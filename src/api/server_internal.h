@@ -14,6 +14,7 @@ struct server {
 	const struct http_route *routes;
 	size_t n_routes;
 	const char *origins; /* of server_options */
+	void (*observe)(void *arg, const char *method, enum rpc_code code, int64_t microseconds);
 	void *arg;
 
 	int listen_fd; /* owns, -1 once draining */

@@ -46,6 +46,9 @@ bool service_is_ready(const struct service *s);
 /* methods.c, logs.c */
 void logs_stream_call(struct rpc_call *c, const ProtobufCMessage *request, void *arg);
 void logs_http(struct http_exchange *x, void *arg);
+/* metrics_routes.c */
+void metrics_http(struct http_exchange *x, void *arg);
+void stats_http(struct http_exchange *x, void *arg);
 /* health.c */
 void health_check_call(struct rpc_call *c, const ProtobufCMessage *request, void *arg);
 void health_watch_call(struct rpc_call *c, const ProtobufCMessage *request, void *arg);
