@@ -7,6 +7,14 @@
 #include "unpack/names.h"
 #include "unpack/tar.h"
 #include "unpack/xattr.h"
+#ifdef FUZZ_ENGINE
+#include "t/fuzz/tar-mutator.h"
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
+{
+	return tar_mutate(data, size, max_size, seed, 1);
+}
+#endif
 
 struct pieces {
 	const uint8_t *data;
