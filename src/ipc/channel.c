@@ -215,9 +215,10 @@ int channel_recv(struct channel *c, struct message *m, struct err *e)
 		return 0;
 	if (n < 0)
 		return errno == EAGAIN ? -EAGAIN : err_sys(e, -errno, "receive a message");
-	if (!n)
-		return 0;
 	take_fds(m, &mh);
+	/* An empty packet looks like the end, but it may carry descriptors. */
+	if (!n && !m->n_fds && !(mh.msg_flags & MSG_CTRUNC))
+		return 0;
 	m->type = h.type;
 	m->length = n >= (ssize_t)sizeof(h) ? (uint32_t)((size_t)n - sizeof(h)) : 0;
 	int rc;
