@@ -109,6 +109,8 @@ static int file_open(const struct store_options *o, struct store **out, struct e
 	int rc = state_dir_open(s, o, e);
 	if (rc == 0)
 		rc = boot_id_read(s, e);
+	if (rc == 0)
+		rc = file_recover_precheck(s, e);
 	if (rc == 0) {
 		s->has_reflink = image_can_clone(s->dirfd);
 		snprintf(db_path, sizeof(db_path), "%s/volumes.db", s->dir);

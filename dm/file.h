@@ -11,7 +11,8 @@
  *   tenants/<tenant>/rootfs/<build>.ext4, <build>.metadata.json      0444
  *
  * What a crash leaves, and what open() makes of it (file_recover.c): a row is the last step of every operation and its
- * deletion the first of every removal, so a file without a row is garbage, and everything in builds/ is.
+ * deletion the first of every removal, so a file without a row is garbage, and everything in builds/ is. That is so
+ * only as long as the rows can be read: a damaged or missing volumes.db refuses the start and removes nothing.
  *
  * A chain is a cache. Its row is written when its file is complete in the page cache; a thread syncs it later, when no
  * build is busy, and marks it durable. Until then it is believed only by the boot of the kernel that wrote it: a power
@@ -66,6 +67,9 @@ int file_dir_sync(struct store *s, const char *tenant, const char *kind, struct 
 
 /* file_recover.c */
 int file_recover(struct store *s, struct err *e);
+/* Before volumes.db is opened, which makes it: without its rows every rootfs would be a leftover. -EUCLEAN: it is gone
+ * and there are some. */
+int file_recover_precheck(struct store *s, struct err *e);
 /* Call FN with each tenant's id; stops at the first FN < 0 and returns it. */
 int file_tenants_each(struct store *s, int (*fn)(struct store *s, const char *tenant, void *arg, struct err *e),
         void *arg, struct err *e);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -58,39 +59,46 @@ static bool stem(const char *name, const char *suffix, char *out, size_t size)
 
 /* --- which file belongs to a row --------------------------------------------------------------------------------- */
 
-typedef bool is_known_fn(struct store *s, const char *tenant, const char *name);
+/* 1: it belongs to a row, 0: it does not and goes. -errno with a sentence: nobody can say, so nothing goes. */
+typedef int is_known_fn(struct store *s, const char *tenant, const char *name, struct err *e);
 
-static bool is_known_blob(struct store *s, const char *tenant, const char *name)
+static int is_known_blob(struct store *s, const char *tenant, const char *name, struct err *e)
 {
 	return strncmp(name, ".tmp-", 5) != 0; /* downloads verify themselves; halves go */
 }
 
-static bool is_known_chain(struct store *s, const char *tenant, const char *name)
+static int is_known_by(int rc)
+{
+	return rc == 0 ? 1 : rc == -ENOENT ? 0 : rc;
+}
+
+static int is_known_chain(struct store *s, const char *tenant, const char *name, struct err *e)
 {
 	struct digest d;
 	struct chain_row row;
 	char hex[2 * DIGEST_MAX_BYTES + 1], text[DIGEST_TEXT_MAX];
 
 	if (!stem(name, ".ext4", hex, sizeof(hex)))
-		return false;
+		return 0;
 	snprintf(text, sizeof(text), "%s:%s", strlen(hex) == 64 ? "sha256" : "sha512", hex);
-	return digest_parse(&d, text, strlen(text), NULL) == 0 &&
-	       volumes_db_chain_get(s->db, tenant, &d, &row, NULL) == 0;
+	if (digest_parse(&d, text, strlen(text), NULL) < 0)
+		return 0;
+	return is_known_by(volumes_db_chain_get(s->db, tenant, &d, &row, e));
 }
 
-static bool is_known_build(struct store *s, const char *tenant, const char *name)
+static int is_known_build(struct store *s, const char *tenant, const char *name, struct err *e)
 {
-	return false;
+	return 0;
 }
 
-static bool is_known_rootfs(struct store *s, const char *tenant, const char *name)
+static int is_known_rootfs(struct store *s, const char *tenant, const char *name, struct err *e)
 {
 	struct rootfs_row row;
 	char build[BUILD_ID_MAX];
 
 	if (!stem(name, ".ext4", build, sizeof(build)) && !stem(name, ".metadata.json", build, sizeof(build)))
-		return false;
-	return volumes_db_rootfs_get(s->db, tenant, build, &row, NULL) == 0;
+		return 0;
+	return is_known_by(volumes_db_rootfs_get(s->db, tenant, build, &row, e));
 }
 
 static const struct {
@@ -103,27 +111,44 @@ static const struct {
         {"rootfs", is_known_rootfs},
 };
 
-static int tenant_sweep(struct store *s, const char *tenant, void *arg, struct err *e)
+static int kind_sweep(struct store *s, const char *tenant, size_t i, unsigned *removed, struct err *e)
 {
-	unsigned *removed = arg;
+	AUTO_DIR DIR *d = dir_open(s->dirfd, file_path(tenant, sweeps[i].kind, NULL, "").text);
 
-	for (size_t i = 0; i < ARRAY_LEN(sweeps); i++) {
-		AUTO_DIR DIR *d = dir_open(s->dirfd, file_path(tenant, sweeps[i].kind, NULL, "").text);
-		for (struct dirent *entry; d && (entry = readdir(d));) {
-			if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
-			        sweeps[i].is_known(s, tenant, entry->d_name))
-				continue;
-			if (unlinkat(dirfd(d), entry->d_name, 0) == 0)
-				++*removed;
-			else
-				log_warn("cannot remove a leftover", KV("file", entry->d_name),
-				        KV("error", strerror(errno)));
-		}
+	for (struct dirent *entry; d && (entry = readdir(d));) {
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+			continue;
+		int known = sweeps[i].is_known(s, tenant, entry->d_name, e);
+		if (known < 0)
+			return err_wrap(e, "recover %s", file_path(tenant, sweeps[i].kind, NULL, "").text);
+		if (known)
+			continue;
+		if (unlinkat(dirfd(d), entry->d_name, 0) == 0)
+			++*removed;
+		else
+			log_warn("cannot remove a leftover", KV("file", entry->d_name), KV("error", strerror(errno)));
 	}
 	return 0;
 }
 
+static int tenant_sweep(struct store *s, const char *tenant, void *arg, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(sweeps) && rc == 0; i++)
+		rc = kind_sweep(s, tenant, i, arg, e);
+	return rc;
+}
+
 /* --- rows without files ------------------------------------------------------------------------------------------ */
+
+/* 1: the file is there, 0: it is not. -errno: a row is not given up for a disk that does not answer. */
+static int file_is_there(struct store *s, const struct file_path *p, struct err *e)
+{
+	if (faccessat(s->dirfd, p->text, F_OK, 0) == 0)
+		return 1;
+	return errno == ENOENT ? 0 : err_sys(e, -errno, "look for %s/%s", s->dir, p->text);
+}
 
 /* Chains that another boot left unsynced may be damaged: their rows go, and the sweep takes the files. */
 static int chains_recover(struct store *s, struct err *e)
@@ -134,9 +159,12 @@ static int chains_recover(struct store *s, struct err *e)
 
 	for (size_t i = 0; i < n && rc == 0; i++) {
 		const struct chain_row *r = &rows[i];
-		bool is_there = faccessat(s->dirfd, file_chain_path(r->tenant, &r->chain, ".ext4").text, F_OK, 0) == 0;
+		const struct file_path p = file_chain_path(r->tenant, &r->chain, ".ext4");
 		bool is_ours = !strcmp(r->boot_id, s->boot_id);
-		if (!is_there || (!r->is_durable && !is_ours))
+		int is_there = file_is_there(s, &p, e);
+		if (is_there < 0)
+			rc = is_there;
+		else if (!is_there || (!r->is_durable && !is_ours))
 			rc = volumes_db_chain_delete(s->db, r->tenant, &r->chain, e);
 		else if (!r->is_durable)
 			file_syncer_add(s->syncer, r->tenant, &r->chain);
@@ -152,13 +180,40 @@ static int rootfs_recover(struct store *s, struct err *e)
 
 	for (size_t i = 0; i < n && rc == 0; i++) {
 		const struct rootfs_row *r = &rows[i];
-		if (faccessat(s->dirfd, file_path(r->tenant, "rootfs", r->build, ".ext4").text, F_OK, 0) == 0)
+		const struct file_path p = file_path(r->tenant, "rootfs", r->build, ".ext4");
+		int is_there = file_is_there(s, &p, e);
+		if (is_there)
+			rc = is_there < 0 ? is_there : 0;
+		if (is_there)
 			continue;
 		log_error("a rootfs is lost: its file was removed by somebody else", KV("tenant", r->tenant),
 		        KV("build", r->build));
 		rc = volumes_db_rootfs_delete(s->db, r->tenant, r->build, e);
 	}
 	return rc;
+}
+
+static int tenant_has_rootfs(struct store *s, const char *tenant, void *arg, struct err *e)
+{
+	AUTO_DIR DIR *d = dir_open(s->dirfd, file_path(tenant, "rootfs", NULL, "").text);
+
+	for (struct dirent *entry; d && (entry = readdir(d));)
+		if (entry->d_name[0] != '.')
+			return err_kind_set(e, -EUCLEAN, ERR_KIND_INTERNAL,
+			        "%s/volumes.db is missing, but tenants/%s/rootfs holds %.64s, which would be removed "
+			        "as a "
+			        "leftover: put volumes.db back from a copy, or move the rootfs away",
+			        s->dir, tenant, entry->d_name);
+	return 0;
+}
+
+int file_recover_precheck(struct store *s, struct err *e)
+{
+	struct stat st;
+
+	if (fstatat(s->dirfd, "volumes.db", &st, 0) == 0 && st.st_size > 0)
+		return 0;
+	return file_tenants_each(s, tenant_has_rootfs, NULL, e);
 }
 
 int file_recover(struct store *s, struct err *e)

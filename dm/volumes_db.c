@@ -130,6 +130,25 @@ static int version_check(struct volumes_db *db, struct err *e)
 	return 0;
 }
 
+/* What cannot be read must not look like what is not there: recovery removes files that have no row. */
+static int integrity_check(struct volumes_db *db, const char *path, struct err *e)
+{
+	QUERY(q, db, "PRAGMA quick_check(1)");
+	char text[160] = "";
+	int rc = query_step(&q, e, "check");
+
+	if (rc > 0)
+		column_text(&q, 0, text, sizeof(text));
+	if (rc < 0)
+		return err_wrap(e, "%s", path);
+	for (char *line = text; (line = strchr(line, '\n'));)
+		*line = ' ';
+	return !strcmp(text, "ok")
+	               ? 0
+	               : err_kind_set(e, -EUCLEAN, ERR_KIND_INTERNAL,
+	                         "%s is damaged: %s; restore it from a copy, nothing was removed", path, text);
+}
+
 int volumes_db_open(const char *path, struct volumes_db **out, struct err *e)
 {
 	static const char *const setup[] = {"PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL",
@@ -143,6 +162,8 @@ int volumes_db_open(const char *path, struct volumes_db **out, struct err *e)
 		rc = db_error(db, e, "open");
 	if (rc == 0)
 		rc = version_check(db, e);
+	if (rc == 0)
+		rc = integrity_check(db, path, e);
 	for (size_t i = 0; i < ARRAY_LEN(setup) && rc == 0; i++)
 		if (sqlite3_exec(db->db, setup[i], NULL, NULL, NULL) != SQLITE_OK)
 			rc = db_error(db, e, setup[i]);

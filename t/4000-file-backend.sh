@@ -128,6 +128,23 @@ drive usage >/dev/null
 like "$(cat "$tmp/stderr")" "rootfs is lost" "a product that somebody removed is reported"
 fails "and forgotten" drive open c2
 
+# --- a data base that cannot be read is no reason to remove what it names
+drive create q1 - 64 100 mount fill a 2 unmount seal q1 >/dev/null
+cp "$state/volumes.db" "$tmp/volumes.db"
+page=$(sqlite3 "$state/volumes.db" "SELECT rootpage FROM sqlite_schema WHERE name='sqlite_autoindex_rootfs_1'")
+size=$(sqlite3 "$state/volumes.db" "PRAGMA page_size")
+dd if=/dev/zero of="$state/volumes.db" bs="$size" seek=$((page - 1)) count=1 conv=notrunc status=none
+like "$(drive usage)" "open failed: .*volumes.db.*damaged" "a damaged volumes.db refuses the start"
+is "$(count rootfs)" 2 "and removes nothing"
+rm "$state/volumes.db"
+like "$(drive usage)" "open failed: .*volumes.db is missing.*put volumes.db back" "so does a missing one beside a product"
+is "$(count rootfs)" 2 "and removes nothing"
+: >"$state/volumes.db"
+like "$(drive usage)" "open failed: .*volumes.db is missing" "an empty one is as good as none"
+cp "$tmp/volumes.db" "$state/volumes.db"
+is "$(drive open q1)" "opened $acme/rootfs/q1.ext4 67108864" "the copy put back, all is as it was"
+drive delete q1 >/dev/null
+
 # --- one at a time, many threads
 "$build/t/tools/drive-volume" "$state" pause >"$tmp/crash" 2>&1 &
 pid=$!
