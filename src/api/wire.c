@@ -3,7 +3,11 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "api/protojson_internal.h"
+#include "base/cleanup.h"
 
 size_t wire_utf8_step(const unsigned char *p, size_t len)
 {
@@ -141,6 +145,75 @@ int wire_check(const ProtobufCMessageDescriptor *d, const void *data, size_t len
 	return walk(&w, d, (struct cursor){p, p + len}, 1);
 }
 
+struct map_slot {
+	ProtobufCMessage *entry;
+	size_t at;
+};
+
+static int keys_compare(const ProtobufCMessage *a, const ProtobufCMessage *b)
+{
+	const ProtobufCFieldDescriptor *f = a->descriptor->fields;
+	const char *x = (const char *)a + f->offset, *y = (const char *)b + f->offset;
+
+	if (f->type != PROTOBUF_C_TYPE_STRING)
+		return memcmp(x, y, protojson_element_size(f));
+	x = *(const char *const *)x;
+	y = *(const char *const *)y;
+	return strcmp(x ? x : "", y ? y : "");
+}
+
+static int slots_compare(const void *a, const void *b)
+{
+	const struct map_slot *x = a, *y = b;
+	int c = keys_compare(x->entry, y->entry);
+
+	return c ? c : (x->at > y->at) - (x->at < y->at);
+}
+
+/* Of a key that stands twice the last entry counts (protobuf.dev, "Maps"); protobuf-c keeps all. */
+static void map_settle(ProtobufCMessage **entries, size_t *n)
+{
+	AUTO_FREE struct map_slot *slots = xcalloc(*n, sizeof(*slots));
+	size_t kept = 0;
+
+	for (size_t i = 0; i < *n; i++)
+		slots[i] = (struct map_slot){entries[i], i};
+	qsort(slots, *n, sizeof(*slots), slots_compare);
+	for (size_t i = 0; i + 1 < *n; i++)
+		if (!keys_compare(slots[i].entry, slots[i + 1].entry)) {
+			entries[slots[i].at] = NULL;
+			protobuf_c_message_free_unpacked(slots[i].entry, NULL);
+		}
+	for (size_t i = 0; i < *n; i++)
+		if (entries[i])
+			entries[kept++] = entries[i];
+	*n = kept;
+}
+
+/* The maps of M and of all below it; the depth was checked. */
+static void maps_settle(ProtobufCMessage *m)
+{
+	for (unsigned i = 0; i < m->descriptor->n_fields; i++) {
+		const ProtobufCFieldDescriptor *f = &m->descriptor->fields[i];
+		char *base = (char *)m, *p = base + f->offset;
+		if (f->type != PROTOBUF_C_TYPE_MESSAGE)
+			continue;
+		if (f->label != PROTOBUF_C_LABEL_REPEATED) {
+			bool is_other = f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF &&
+			                *(uint32_t *)(base + f->quantifier_offset) != f->id;
+			if (!is_other && *(ProtobufCMessage **)p)
+				maps_settle(*(ProtobufCMessage **)p);
+			continue;
+		}
+		ProtobufCMessage **list = *(ProtobufCMessage ***)p;
+		size_t *n = (size_t *)(base + f->quantifier_offset);
+		if (*n > 1 && protojson_is_map(m->descriptor, f))
+			map_settle(list, n);
+		for (size_t k = 0; k < *n; k++)
+			maps_settle(list[k]);
+	}
+}
+
 ProtobufCMessage *wire_decode(const ProtobufCMessageDescriptor *d, const void *data, size_t len, struct err *e)
 {
 	if (wire_check(d, data, len, e) < 0)
@@ -148,6 +221,8 @@ ProtobufCMessage *wire_decode(const ProtobufCMessageDescriptor *d, const void *d
 	ProtobufCMessage *m = protobuf_c_message_unpack(d, NULL, len, data);
 	if (!m)
 		err_set(e, -EINVAL, "not a %s message", d->name);
+	else
+		maps_settle(m);
 	return m;
 }
 

@@ -144,3 +144,18 @@ Test(api_gzip, caps_and_refuses)
 	cr_assert_eq(connect_gunzip(&out, "hello", 5, 100), -EBADMSG);
 	buf_free(&in);
 }
+
+Test(api_wire, last_entry_of_a_key_counts)
+{
+	static const char bytes[] = "\x9a\x01\x06\x0a\x01k\x12\x01"
+	                            "a\x9a\x01\x06\x0a\x01j\x12\x01x\x9a\x01\x06\x0a\x01k\x12\x01"
+	                            "b";
+	struct err e = ERR_INIT;
+	Echo__V1__Everything *m = (Echo__V1__Everything *)wire_decode(EVERYTHING, bytes, sizeof(bytes) - 1, &e);
+
+	cr_assert(m, "%s", e.msg);
+	cr_assert_eq(m->n_labels, 2);
+	cr_assert_str_eq(m->labels[0]->key, "j");
+	cr_assert_str_eq(m->labels[1]->value, "b");
+	protobuf_c_message_free_unpacked(&m->base, NULL);
+}
