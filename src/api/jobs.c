@@ -542,6 +542,9 @@ static int recover_one(struct jobs *j, struct job *job, struct err *e)
 		err_kind_set(&why, -ESHUTDOWN, ERR_KIND_RESTARTED,
 		        "the service was restarted while the build was in state %s: create it again",
 		        state_name((unsigned)job->state));
+	/* builderd may have sealed it in the moment before it was killed: what no job owns is not kept. */
+	if (job->state != BUILD_PENDING)
+		monitor_link_ref(j->link, MSG_BUILD_DELETE, job->tenant_id, job->build_id);
 	jobs_finish(j, live, job, BUILD_FAILED, &why);
 	return 0;
 }

@@ -3,10 +3,12 @@
  * other: what breaks the table ends it; it is started again, and what ran for it is stopped, since nobody would hear of
  * it. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -16,10 +18,21 @@
 
 #define RESTART_DELAY_MS 1000
 
+/* What may be lost when builderd-api does not keep up; the rest of the channel's queue is for what may not. */
+#define QUEUE_FOR_CHATTER 1024
+
 static void send_to_api(struct monitor *m, enum msg_type type, const void *payload, uint32_t length, int fd)
 {
-	if (m->api.pid)
-		channel_send(&m->api.channel, type, payload, length, &fd, fd >= 0);
+	bool is_chatter = type == MSG_BUILD_LOG || type == MSG_BUILD_PROGRESS || type == MSG_STORAGE;
+
+	if (!m->api.pid || (is_chatter && m->api.channel.queued > QUEUE_FOR_CHATTER))
+		return;
+	int rc = channel_send(&m->api.channel, type, payload, length, &fd, fd >= 0);
+	if (rc < 0 && rc != -EPIPE && !is_chatter) {
+		/* It would wait for this word for ever: a new one begins from the job store. */
+		log_error("builderd-api does not listen", KV("message", msg_name(type)), KV_U("code", rc));
+		syscall(SYS_pidfd_send_signal, m->api.pidfd, SIGKILL, NULL, 0);
+	}
 	if (m->api.channel.queued && m->api_source)
 		loop_fd_set(m->api_source, EPOLLIN | EPOLLOUT);
 }
@@ -99,7 +112,12 @@ static int on_cancel(struct monitor *m, struct message *msg, struct err *e)
 	return rc;
 }
 
-static void delete_now(struct monitor *m, const struct msg_build_ref *r)
+struct deletion {
+	struct monitor *m;
+	struct msg_build_ref ref;
+};
+
+static void deletion_run(struct monitor *m, const struct msg_build_ref *r)
 {
 	struct msg_build_deleted d = {.err = ERR_INIT};
 	int rc = m->ops->rootfs_delete(m->store, r->tenant_id, r->build_id, &d.freed_bytes, &d.err);
@@ -109,8 +127,47 @@ static void delete_now(struct monitor *m, const struct msg_build_ref *r)
 	if (rc >= 0)
 		log_info("rootfs deleted", KV("build", r->build_id), KV_U("freed_bytes", d.freed_bytes));
 	memcpy(d.build_id, r->build_id, sizeof(d.build_id));
-	send_to_api(m, MSG_BUILD_DELETED, &d, sizeof(d), -1);
-	api_storage_report(m);
+	monitor_post(m, MSG_BUILD_DELETED, &d, sizeof(d), -1);
+}
+
+static void *deletion_thread(void *arg)
+{
+	struct deletion *d = arg;
+	struct monitor *m = d->m;
+
+	deletion_run(m, &d->ref);
+	free(d);
+	pthread_mutex_lock(&m->post_lock);
+	m->n_deletions--;
+	pthread_cond_broadcast(&m->deletion_ended);
+	pthread_mutex_unlock(&m->post_lock);
+	return NULL;
+}
+
+/* The blocks of a big file take their time to free: not on the main thread. */
+static void delete_start(struct monitor *m, const struct msg_build_ref *r)
+{
+	struct deletion *d = malloc(sizeof(*d));
+	pthread_t thread;
+
+	if (!d)
+		abort();
+	*d = (struct deletion){.m = m, .ref = *r};
+	pthread_mutex_lock(&m->post_lock);
+	m->n_deletions++;
+	pthread_mutex_unlock(&m->post_lock);
+	if (pthread_create(&thread, NULL, deletion_thread, d))
+		deletion_thread(d);
+	else
+		pthread_detach(thread);
+}
+
+void api_deletions_wait(struct monitor *m)
+{
+	pthread_mutex_lock(&m->post_lock);
+	while (m->n_deletions)
+		pthread_cond_wait(&m->deletion_ended, &m->post_lock);
+	pthread_mutex_unlock(&m->post_lock);
 }
 
 static int on_delete(struct monitor *m, struct message *msg, struct err *e)
@@ -126,7 +183,7 @@ static int on_delete(struct monitor *m, struct message *msg, struct err *e)
 		build_stop(b, BUILD_STOP_CANCEL);
 		return 0;
 	}
-	delete_now(m, r);
+	delete_start(m, r);
 	return 0;
 }
 
@@ -164,7 +221,12 @@ static void restart(void *arg)
 	struct monitor *m = arg;
 	struct err e = ERR_INIT;
 
-	if (!m->is_stopping && api_start(m, &e) < 0) {
+	if (m->is_stopping)
+		return;
+	/* Builds of the old one still hold their slots: the new one would find none. */
+	if (m->n_builds && loop_timer_add(m->loop, RESTART_DELAY_MS / 5, restart, m))
+		return;
+	if (api_start(m, &e) < 0) {
 		log_error("builderd-api cannot be started again", KV("error", e.msg));
 		loop_stop(m->loop, 1);
 	}
@@ -302,7 +364,7 @@ static void build_ended(struct monitor *m, struct build *b)
 	build_free(b);
 	send_to_api(m, MSG_BUILD_DONE, &done, sizeof(done), metadata_fd);
 	if (is_delete_wanted)
-		delete_now(m, &ref);
+		delete_start(m, &ref);
 	api_storage_report(m);
 	if (m->is_stopping && !m->n_builds)
 		loop_stop(m->loop, 0);

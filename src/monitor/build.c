@@ -50,15 +50,23 @@ static uint32_t percent_now(const struct build *b, enum build_state state)
 
 void build_progress(struct build *b, enum build_state state, const char *fmt, ...)
 {
+	char before[sizeof(b->progress.step)];
+	bool is_new = b->progress.state != (uint32_t)state;
 	va_list ap;
 	uint32_t percent = percent_now(b, state);
 
+	memcpy(before, b->progress.step, sizeof(before));
 	b->progress.state = state;
 	if (percent > b->progress.percent)
 		b->progress.percent = percent;
 	va_start(ap, fmt);
 	vsnprintf(b->progress.step, sizeof(b->progress.step), fmt, ap);
 	va_end(ap);
+	/* A new state or step is told at once, the rest ten times a second. */
+	is_new |= strcmp(before, b->progress.step) != 0;
+	if (!is_new && time_mono_ms() - b->t_progress < 100)
+		return;
+	b->t_progress = time_mono_ms();
 	monitor_post(b->m, MSG_BUILD_PROGRESS, &b->progress, sizeof(b->progress), -1);
 }
 
@@ -389,7 +397,13 @@ int build_start(struct monitor *m, const struct msg_build_start *start, int sour
 	b->runtime_fd = runtime_fd;
 	while (slot_is_used(m, b->slot))
 		b->slot++;
-	b->timeout = loop_timer_add(m->loop, start->timeout_ms, on_timeout, b);
+	if (b->start.timeout_ms > m->config.build_timeout_ms)
+		b->start.timeout_ms = (uint32_t)m->config.build_timeout_ms;
+	b->timeout = loop_timer_add(m->loop, b->start.timeout_ms, on_timeout, b);
+	if (!b->timeout) {
+		build_release(b);
+		return err_sys(e, -ENOMEM, "set the timeout of a build");
+	}
 	/* Signals are the main thread's. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &old);

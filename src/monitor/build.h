@@ -38,6 +38,7 @@ struct session {
 	int mount_fd;   /* owns: detached FUSE mount */
 	int control_fd; /* owns: the ingest file */
 	bool is_fs_ready, is_fs_done, is_unpack_done;
+	bool is_fs_killed; /* by us, to free the unpacker */
 	struct msg_fs_done fs_result;
 	struct msg_unpack_done unpack_result;
 };
@@ -65,11 +66,13 @@ struct build {
 	struct session *session;
 	struct volume *volume;
 	uint64_t used_bytes, used_inodes;
-	uint64_t unpacked_bytes; /* of blobs, finished layers */
-	uint64_t size_min;       /* of the volume; a guess that was too small raises it */
-	bool is_grow_refused;    /* this host does not let us enlarge a mounted volume */
-	uint64_t layer_work;     /* what the last layer wrote, an entry counted as a block */
-	uint32_t layer;          /* index being unpacked */
+	uint64_t unpacked_bytes;      /* of blobs, finished layers */
+	uint64_t size_min;            /* of the volume; a guess that was too small raises it */
+	bool is_grow_refused;         /* this host does not let us enlarge a mounted volume */
+	uint64_t layer_work;          /* what the last layer wrote, an entry counted as a block */
+	uint32_t layer;               /* index being unpacked */
+	uint32_t messages, log_lines; /* from all children: bounded */
+	int64_t t_progress;           /* when the last one was posted */
 	struct msg_build_progress progress;
 	struct msg_build_done result;
 	int metadata_fd;                           /* owns: sent with the result */
@@ -124,5 +127,9 @@ int session_finish(struct build *b, char **metadata, size_t *metadata_len, struc
 /* fuse_mount.c: a FUSE mount that is attached nowhere. *FUSE_FD is the server's end. Returns the mount's descriptor;
  * both are the caller's. */
 int fuse_mount_detached(int *fuse_fd, struct err *e);
+
+/* Open the mount's ingest file for reading and writing, and nothing else whatever builderd-fs says. Blocks until it
+ * answers. Returns the caller's descriptor. */
+int fuse_mount_ingest_open(int mount_fd, struct err *e);
 
 #endif

@@ -3,8 +3,11 @@
  * is in MSG_TABLE and was checked by channel_recv. What a child says is data to check again, never to believe. */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -63,6 +66,15 @@ int build_child_end(struct build *b, struct child *c, bool is_done)
 	if (!c->pid)
 		return -1;
 	enum role role = c->channel.peer;
+	struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
+	/* An unpacker in the middle of a request dies when builderd-fs answers, or is gone. */
+	if (role == ROLE_UNPACK && b->session && b->session->fs.pid && poll(&p, 1, is_done ? 1000 : 0) <= 0) {
+		syscall(SYS_pidfd_send_signal, c->pidfd, SIGKILL, NULL, 0);
+		if (poll(&p, 1, 200) <= 0) {
+			b->session->is_fs_killed = true;
+			syscall(SYS_pidfd_send_signal, b->session->fs.pidfd, SIGKILL, NULL, 0);
+		}
+	}
 	children_remove(b, c->pidfd);
 	int status = child_end(c, is_done ? 1000 : 0);
 	uint64_t *peak = role == ROLE_FETCH ? &b->fetch_peak : role == ROLE_FS ? &b->fs_peak : &b->unpack_peak;
@@ -72,6 +84,10 @@ int build_child_end(struct build *b, struct child *c, bool is_done)
 }
 
 /* --- handlers: 0 or -errno with the sentence in E ------------------------------------------------------------ */
+
+/* Many times what an honest build says: progress comes ten times a second. */
+#define MESSAGES_MAX 200000
+#define LOG_LINES_MAX 10000
 
 typedef int handler_fn(struct build *b, struct child *from, struct message *m, struct err *e);
 
@@ -96,6 +112,8 @@ static int on_log(struct build *b, struct child *from, struct message *m, struct
 {
 	struct msg_build_log *l = (void *)m->payload;
 
+	if (++b->log_lines > LOG_LINES_MAX)
+		return 0;
 	l->component[sizeof(l->component) - 1] = 0;
 	l->text[sizeof(l->text) - 1] = 0;
 	if (l->level > LOG_LEVEL_ERROR)
@@ -107,6 +125,17 @@ static int on_log(struct build *b, struct child *from, struct message *m, struct
 	return 0;
 }
 
+/* A socket would be a network for the unpacker, which has none. */
+static bool is_plain_file(int fd, bool is_read_only)
+{
+	struct stat st;
+	int flags = fcntl(fd, F_GETFL);
+
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || flags < 0)
+		return false;
+	return !is_read_only || (flags & O_ACCMODE) == O_RDONLY;
+}
+
 static int on_image(struct build *b, struct child *from, struct message *m, struct err *e)
 {
 	const struct msg_fetch_image *i = (const void *)m->payload;
@@ -116,6 +145,8 @@ static int on_image(struct build *b, struct child *from, struct message *m, stru
 		        i->layers, (unsigned long long)b->m->config.limits.max_layers);
 	if (!digest_is_valid(&i->manifest) || !digest_is_valid(&i->config))
 		return breach("builderd-fetch sent an impossible digest", e);
+	if (!is_plain_file(m->fds[0], false))
+		return breach("builderd-fetch sent a configuration that is no file", e);
 	b->plan.image = *i;
 	b->plan.image.reference[sizeof(i->reference) - 1] = 0;
 	b->plan.config_fd = STEAL_FD(&m->fds[0]);
@@ -140,6 +171,8 @@ static int on_blob(struct build *b, struct child *from, struct message *m, struc
 
 	if (blob->index >= b->plan.n_known || b->plan.layers[blob->index].blob_fd >= 0)
 		return breach("builderd-fetch sent a blob nobody asked for", e);
+	if (!is_plain_file(m->fds[0], true))
+		return breach("builderd-fetch sent a blob that is no read-only file", e);
 	b->plan.layers[blob->index].blob_fd = STEAL_FD(&m->fds[0]);
 	return 0;
 }
@@ -272,6 +305,10 @@ static int child_serve(struct build *b, struct child *c, struct err *e)
 		return rc;
 	if (!rc)
 		return child_lost(b, c, e);
+	if (++b->messages > MESSAGES_MAX) {
+		message_release(&m);
+		return breach("a child does not stop talking", e);
+	}
 	rc = handlers[m.type] ? handlers[m.type](b, c, &m, e) : breach("a message without a handler", e);
 	message_release(&m);
 	return rc;

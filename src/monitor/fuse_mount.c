@@ -5,9 +5,13 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+#include <linux/openat2.h>
 
 #include "base/cleanup.h"
+#include "ipc/ingest.h"
 #include "monitor/build.h"
 
 struct option {
@@ -48,10 +52,27 @@ int fuse_mount_detached(int *fuse_fd, struct err *e)
 	int rc = context_set(fs, options, ARRAY_LEN(options));
 	if (rc < 0)
 		return err_sys(e, rc, "configure a FUSE mount");
-	int mount = fsmount(
-	        fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOATIME);
+	int mount = fsmount(fs, FSMOUNT_CLOEXEC,
+	        MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOATIME | MOUNT_ATTR_NOSYMFOLLOW);
 	if (mount < 0)
 		return err_sys(e, -errno, "fsmount fuse");
 	*fuse_fd = STEAL_FD(&dev);
 	return mount;
+}
+
+/* builderd-fs answers these look-ups and may be anybody's by now: it must not lead root to a file of the host. */
+int fuse_mount_ingest_open(int mount_fd, struct err *e)
+{
+	struct open_how how = {.flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW,
+	        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV};
+	AUTO_CLOSE int fd = (int)syscall(SYS_openat2, mount_fd, INGEST_NAME, &how, sizeof(how));
+	struct stat st;
+
+	if (fd < 0)
+		return err_sys(e, -errno, "open the ingest file");
+	if (fstat(fd, &st) < 0)
+		return err_sys(e, -errno, "look at the ingest file");
+	if (!S_ISREG(st.st_mode))
+		return err_kind_set(e, -EPROTO, ERR_KIND_INTERNAL, "builderd-fs offers an ingest file that is none");
+	return STEAL_FD(&fd);
 }

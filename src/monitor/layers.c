@@ -144,8 +144,10 @@ static int layer_unpack(struct build *b, uint32_t index, struct err *e)
 
 static int layers_try(struct build *b, uint32_t first, const struct chain_info *chain, struct err *e)
 {
-	int rc = volume_make(b, first, chain, e);
+	int rc = b->volume ? 0 : volume_make(b, first, chain, e);
 
+	if (rc == -ENOENT)
+		err_kind_set(e, rc, ERR_KIND_INTERNAL, "a layer kept from an earlier build was removed: build again");
 	build_mark(b, "volume");
 	b->result.layers_cached = first;
 	b->unpacked_bytes = 0;
@@ -175,8 +177,14 @@ int layers_unpack(struct build *b, struct err *e)
 {
 	struct chain_info chain;
 	uint32_t first;
-	int rc = chain_longest(b, &chain, &first, e);
+	int rc, tries = 0;
 
+	/* A chain may be trimmed between the look-up and its use; so the volume comes first, then what is wanted. */
+	do {
+		rc = chain_longest(b, &chain, &first, e);
+		if (rc >= 0 && first)
+			rc = volume_make(b, first, &chain, e);
+	} while (rc == -ENOENT && ++tries < 5);
 	if (rc >= 0)
 		rc = fetch_want(b, first, e);
 	build_mark(b, "plan");

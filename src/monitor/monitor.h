@@ -42,6 +42,8 @@ struct monitor {
 	struct msg_storage storage_sent;
 
 	pthread_mutex_t post_lock;
+	unsigned n_deletions; /* under post_lock: threads that delete a rootfs */
+	pthread_cond_t deletion_ended;
 	struct post *posts, **posts_tail; /* under post_lock: what build threads want to be sent */
 };
 
@@ -64,5 +66,7 @@ int monitor_check_host(const struct config *c);
 int api_start(struct monitor *m, struct err *e);
 void api_end(struct monitor *m, int timeout_ms);
 void api_storage_report(struct monitor *m);
+/* Until no deletion is under way. */
+void api_deletions_wait(struct monitor *m);
 
 #endif

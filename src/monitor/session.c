@@ -20,7 +20,6 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "ipc/ingest.h"
 #include "monitor/build.h"
 
 static bool is_fs_ready(const struct build *b)
@@ -80,8 +79,8 @@ static int session_open(struct build *b, struct session *s, struct err *e)
 	if (rc < 0)
 		return rc;
 	build_mark(b, "start of builderd-fs and builderd-unpack");
-	s->control_fd = openat(s->mount_fd, INGEST_NAME, O_RDWR | O_CLOEXEC);
-	return s->control_fd < 0 ? err_sys(e, -errno, "open the ingest file") : 0;
+	s->control_fd = fuse_mount_ingest_open(s->mount_fd, e);
+	return s->control_fd < 0 ? s->control_fd : 0;
 }
 
 /* What layers wrote and later ones removed goes back to the medium: the product is what its tree holds. */
@@ -139,7 +138,7 @@ static int fs_reason(struct build *b, struct session *s, int rc, struct err *e)
 	struct pollfd p = {.fd = s->fs.pidfd, .events = POLLIN};
 	char status[64];
 
-	if (!s->fs.pid || rc == -ECANCELED ||
+	if (!s->fs.pid || s->is_fs_killed || rc == -ECANCELED ||
 	        (e->kind != ERR_KIND_NONE && e->kind != ERR_KIND_INTERNAL && e->kind != ERR_KIND_KILLED))
 		return rc;
 	if (poll(&p, 1, 200) <= 0)

@@ -78,7 +78,8 @@ static int add_specs(struct finish *f, struct err *e)
 
 static int add_working_dir(struct finish *f, struct err *e)
 {
-	struct ingest_record r = {.type = INGEST_DIR, .flags = INGEST_KEEP_DIR, .mode = 0755};
+	/* What the image has at this path stays, whatever it is: a name in a configuration removes no file. */
+	struct ingest_record r = {.type = INGEST_DIR, .flags = INGEST_KEEP_DIR | INGEST_IF_ABSENT, .mode = 0755};
 	const char *path = f->config.working_dir + 1; /* without the leading slash */
 
 	return *path ? add(f, &r, path, "", e) : 0;
