@@ -7,7 +7,7 @@
 
 # These end the process whatever the role: no errno to go on with.
 deadly="ptrace process_vm_readv mount fsopen chroot setns fork execve setresuid capset keyctl bpf perf_event_open
-	userfaultfd io_uring_setup init_module reboot TIOCSTI"
+	userfaultfd io_uring_setup init_module reboot TIOCSTI F_SETOWN F_SETOWN_EX F_SETSIG O_ASYNC F_NOTIFY FIOASYNC SIOCSPGRP FIOSETOWN"
 
 for role in api fetch unpack fs; do
 	dir=$tmp/$role

@@ -177,7 +177,21 @@ static const struct rule rules[] = {
         OK(ALL, dup),
         OK(ALL, dup2),
         OK(ALL, dup3),
-        OK(ALL, fcntl),
+        /* Not F_SETOWN, F_SETSIG, O_ASYNC: with them the kernel sends signals that kill() may not, to whoever has the
+         * same uid. The ioctls to the same end, FIOASYNC, FIOSETOWN and SIOCSPGRP, are not in this table either. */
+        OK_IF(ALL, fcntl, SCMP_A1(SCMP_CMP_EQ, F_DUPFD)),
+        OK_IF(ALL, fcntl, SCMP_A1(SCMP_CMP_EQ, F_DUPFD_CLOEXEC)),
+        OK_IF(ALL, fcntl, SCMP_A1(SCMP_CMP_EQ, F_GETFD)),
+        OK_IF(ALL, fcntl, SCMP_A1(SCMP_CMP_EQ, F_SETFD)),
+        OK_IF(ALL, fcntl, SCMP_A1(SCMP_CMP_EQ, F_GETFL)),
+        OK_IF2(ALL, fcntl, SCMP_A1(SCMP_CMP_EQ, F_SETFL), SCMP_A2(SCMP_CMP_MASKED_EQ, O_ASYNC, 0)),
+        OK_IF(ALL, fcntl, SCMP_A1(SCMP_CMP_EQ, F_ADD_SEALS)),
+        OK_IF(ALL, fcntl, SCMP_A1(SCMP_CMP_EQ, F_GET_SEALS)),
+        OK_IF(API, fcntl, SCMP_A1(SCMP_CMP_EQ, F_GETLK)), /* SQLite's locks */
+        OK_IF(API, fcntl, SCMP_A1(SCMP_CMP_EQ, F_SETLK)),
+        OK_IF(API, fcntl, SCMP_A1(SCMP_CMP_EQ, F_SETLKW)),
+        OK_IF(FS, fcntl, SCMP_A1(SCMP_CMP_EQ, F_SETPIPE_SZ)), /* libfuse splices */
+        OK_IF(FS, fcntl, SCMP_A1(SCMP_CMP_EQ, F_GETPIPE_SZ)),
         OK(ALL, fstat),
         OK(ALL, newfstatat), /* fstat() of glibc 2.33 to 2.38 */
         OK(ALL, statx),

@@ -62,7 +62,7 @@ static const struct role_row role_table[ROLE_COUNT] = {
         [ROLE_FETCH] =
                 {
                         .name = "builderd-fetch",
-                        .namespaces = CLONE_NEWNS,
+                        .namespaces = CLONE_NEWNS | CLONE_NEWPID, /* all fetches have one uid: none sees another */
                         .read_only = fetch_paths,
                         .files = 1024,
                         .data_bytes = 1024 * MIB,

@@ -6,7 +6,7 @@
  *
  *            uid          namespaces                          sees                  capabilities
  *   API      its own      mount                               keep_dir              none
- *   FETCH    its own      mount                               resolver files, CAs   none
+ *   FETCH    its own      mount pid                           resolver files, CAs   none
  *   UNPACK   one a build  user mount pid net ipc uts cgroup   an empty directory    none
  *   FS       its own      mount pid net ipc                   /proc (itself only)   CHOWN FOWNER FSETID DAC_* MKNOD
  * SETFCAP

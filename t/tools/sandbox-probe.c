@@ -346,6 +346,50 @@ static int terminal_inject(void)
 	return rc_of(ioctl(STDERR_FILENO, TIOCSTI, "x"));
 }
 
+static int own_descriptor(void)
+{
+	return rc_of(fcntl(CHANNEL_FD, F_SETOWN, outside_pid));
+}
+
+static int own_descriptor_ex(void)
+{
+	struct f_owner_ex owner = {F_OWNER_PID, outside_pid};
+
+	return rc_of(fcntl(CHANNEL_FD, F_SETOWN_EX, &owner));
+}
+
+static int choose_signal(void)
+{
+	return rc_of(fcntl(CHANNEL_FD, F_SETSIG, SIGKILL));
+}
+
+static int signal_driven(void)
+{
+	return rc_of(fcntl(CHANNEL_FD, F_SETFL, O_RDWR | O_ASYNC));
+}
+
+static int signal_driven_ioctl(void)
+{
+	int on = 1;
+
+	return rc_of(ioctl(CHANNEL_FD, FIOASYNC, &on));
+}
+
+static int own_by_ioctl(void)
+{
+	return rc_of(ioctl(CHANNEL_FD, SIOCSPGRP, &outside_pid));
+}
+
+static int own_by_fio(void)
+{
+	return rc_of(ioctl(CHANNEL_FD, FIOSETOWN, &outside_pid));
+}
+
+static int leave_notice(void)
+{
+	return rc_of(fcntl(earlier_root, F_NOTIFY, DN_CREATE | DN_MULTISHOT));
+}
+
 static int become_dumpable(void)
 {
 	return rc_of(prctl(PR_SET_DUMPABLE, 1));
@@ -416,6 +460,21 @@ static int must_be_unprivileged(void)
 	if (getuid() != (probe_role == ROLE_UNPACK ? 0 : PROBE_UID))
 		return -EPERM;
 	return prctl(PR_GET_DUMPABLE) ? -EBUSY : 0;
+}
+
+static int must_flags(void)
+{
+	AUTO_CLOSE int fd = fcntl(CHANNEL_FD, F_DUPFD_CLOEXEC, 10);
+
+	if (fd < 10 || fd_set_nonblock(fd, true) < 0 || fd_set_cloexec(fd, false) < 0)
+		return -errno;
+	return rc_of(fcntl(fd, F_DUPFD, 20));
+}
+
+/* A PID namespace of its own: nobody else can be named. */
+static int must_be_alone(void)
+{
+	return getpid() == 1 ? 0 : -ESRCH;
 }
 
 static int must_keep_dir(void)
@@ -552,6 +611,14 @@ static const struct attempt {
         {"clock_settime", set_clock, ANY},
         {"iopl", io_ports, ANY},
         {"TIOCSTI", terminal_inject, ANY},
+        {"F_SETOWN", own_descriptor, ANY},
+        {"F_SETOWN_EX", own_descriptor_ex, ANY},
+        {"F_SETSIG", choose_signal, ANY},
+        {"O_ASYNC", signal_driven, ANY},
+        {"FIOASYNC", signal_driven_ioctl, ANY},
+        {"SIOCSPGRP", own_by_ioctl, ANY},
+        {"FIOSETOWN", own_by_fio, ANY},
+        {"F_NOTIFY", leave_notice, ANY},
         {"become dumpable", become_dumpable, ANY},
         {"disarm PDEATHSIG", leave_pdeathsig, ANY},
         {"a call of another ABI", wrong_abi, ANY},
@@ -562,6 +629,8 @@ static const struct attempt {
         {"must: threads", must_thread, ANY},
         {"must: memory and stdio", must_stdio, ANY},
         {"must: own uid, not dumpable", must_be_unprivileged, ANY},
+        {"must: descriptor flags", must_flags, ANY},
+        {"must: a PID namespace of its own", must_be_alone, F | U | S},
         {"must: the kept directory", must_keep_dir, A},
         {"must: listen", must_listen, A},
         {"must: resolve a name", must_resolve, F},
