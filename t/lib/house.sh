@@ -41,12 +41,12 @@ packages_install() { # LOG SECTION...
 	[ "$rc" = 0 ] || { tail -n 20 "$log" >&2; die "apt-get could not install: ${list//$'\n'/ }"; }
 }
 
-# The files that make up the source tree: from git if this is a clone, else all of an unpacked release.
+# The files that make up the source tree: from git if this is a clone and git is there, else all but what we made.
 tree_files() {
-	if [ -e "$top/.git" ]; then
+	if [ -e "$top/.git" ] && command -v git >/dev/null; then
 		git -c safe.directory="$top" -C "$top" ls-files -co --exclude-standard -z
 	else
-		(cd "$top" && find . -path ./b -prune -o \( -type f -o -type l \) -print0)
+		(cd "$top" && find . \( -path ./b -o -path ./.git \) -prune -o \( -type f -o -type l \) -print0)
 	fi
 }
 
