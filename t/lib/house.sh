@@ -63,17 +63,17 @@ tree_build() { # DIR LOG CONFIGURE-OPTION...
 	fi
 	echo "$list" >"$dir/files"
 	(cd "$top" && tar -cf - -T "$dir/files") | tar -xf - -C "$dir/source" || return 1
-	(
-		set -e
-		cd "$dir/source"
-		if [ ! -e configure ] || [ -n "$(find . -name '*.am' -newer configure -o -name configure.ac -newer configure)" ]; then
-			autoreconf -fi
+	( # no set -e: it does nothing where a caller looks at our result
+		cd "$dir/source" || exit
+		if [ ! -s configure ] || [ -n "$(find . -name '*.am' -newer configure -o -name configure.ac -newer configure)" ]; then
+			autoreconf -fi || exit
 			touch configure
 			rm -f ../build/config.status
 		fi
-		cd ../build
+		cd ../build || exit
 		if [ ! -e config.status ] || [ "$(cat options 2>/dev/null)" != "$options" ]; then
-			../source/configure -q "$@"
+			rm -f options
+			../source/configure -q "$@" || exit
 			echo "$options" >options
 		fi
 		make -s -j"$(nproc)"
