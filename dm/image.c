@@ -101,12 +101,15 @@ static int range_copy(int from, int to, char *chunk, off_t at, off_t end)
 {
 	while (at < end) {
 		size_t want = end - at < (off_t)COPY_CHUNK ? (size_t)(end - at) : COPY_CHUNK;
+		int rc = tool_stop_check(NULL);
+		if (rc < 0)
+			return rc;
 		ssize_t n = pread(from, chunk, want, at);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
 			return n ? -errno : -EIO;
-		int rc = is_zero(chunk, (size_t)n) ? 0 : fd_pwrite_all(to, chunk, (size_t)n, at);
+		rc = is_zero(chunk, (size_t)n) ? 0 : fd_pwrite_all(to, chunk, (size_t)n, at);
 		if (rc < 0)
 			return rc;
 		at += n;

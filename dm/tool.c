@@ -16,9 +16,26 @@
 
 #include "base/cleanup.h"
 #include "base/loop.h"
+#include "dm/volume.h"
 
 #define NOBODY 65534
 #define ADDRESS_SPACE (4ull << 30)
+
+static __thread int stop_fd = -1; /* borrowed */
+
+void volume_stop_fd_set(int fd)
+{
+	stop_fd = fd;
+}
+
+int tool_stop_check(struct err *e)
+{
+	struct pollfd p = {.fd = stop_fd, .events = POLLIN}; /* poll() passes over a negative one */
+
+	if (poll(&p, 1, 0) > 0 && p.revents & POLLIN)
+		return err_set(e, -ECANCELED, "work on a volume was stopped");
+	return 0;
+}
 
 /* Between clone and exec: async-signal-safe calls only, builderd has threads. */
 static _Noreturn void child_run(const char *const *argv, int fd, int out)
@@ -76,21 +93,23 @@ static void text_append(struct tool_result *r, const char *data, size_t n)
 	r->text[have] = 0;
 }
 
-/* Until the program closes its output. False: the time is over. */
-static bool output_read(int fd, int64_t deadline, struct tool_result *r)
+/* Until the program closes its output. -ETIMEDOUT: the time is over, -ECANCELED: the thread is to stop. */
+static int output_read(int fd, int64_t deadline, struct tool_result *r)
 {
 	char data[1024];
 
 	for (;;) {
-		struct pollfd p = {.fd = fd, .events = POLLIN};
+		struct pollfd p[] = {{.fd = fd, .events = POLLIN}, {.fd = stop_fd, .events = POLLIN}};
 		int64_t left = deadline - time_mono_ms();
 		if (left <= 0)
-			return false;
-		if (poll(&p, 1, (int)left) <= 0)
+			return -ETIMEDOUT;
+		if (poll(p, 2, (int)left) <= 0)
 			continue;
+		if (p[1].revents & POLLIN)
+			return -ECANCELED;
 		ssize_t n = read(fd, data, sizeof(data));
 		if (n == 0)
-			return true;
+			return 0;
 		if (n > 0)
 			text_append(r, data, (size_t)n);
 	}
@@ -117,13 +136,15 @@ int tool_run(const char *const *argv, int fd, int timeout_ms, struct tool_result
 		return err_sys(e, pid, "start %s", argv[0]);
 	cleanup_close(&wr);
 	cleanup_close(&output);
-	bool in_time = output_read(rd, deadline, out);
-	if (!in_time)
+	int rc = output_read(rd, deadline, out);
+	if (rc < 0)
 		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
 	while (waitpid(pid, &out->status, 0) < 0 && errno == EINTR)
 		;
-	if (!in_time)
-		return err_set(e, -ETIMEDOUT, "%s took longer than %d ms", argv[0], timeout_ms);
+	if (rc == -ECANCELED)
+		return err_set(e, rc, "%s was stopped", argv[0]);
+	if (rc < 0)
+		return err_set(e, rc, "%s took longer than %d ms", argv[0], timeout_ms);
 	if (WIFEXITED(out->status) && WEXITSTATUS(out->status) == 127)
 		return err_set(e, -ENOENT, "%s cannot be executed: install e2fsprogs", argv[0]);
 	return 0;

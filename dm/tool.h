@@ -15,8 +15,12 @@ struct tool_result {
 };
 
 /* Run ARGV[0] (an absolute path) with FD as TOOL_FD. The program opens TOOL_PATH anew as uid 65534: the image's mode
- * must allow that. 0: it ended, *OUT says how; -ETIMEDOUT: it was killed after TIMEOUT_MS. */
+ * must allow that. 0: it ended, *OUT says how; -ETIMEDOUT: it was killed after TIMEOUT_MS; -ECANCELED: it was killed
+ * because the thread is to stop (volume_stop_fd_set). */
 int tool_run(const char *const *argv, int fd, int timeout_ms, struct tool_result *out, struct err *e);
+
+/* Between the steps of other long work: -ECANCELED with a sentence once the thread is to stop, else 0. */
+int tool_stop_check(struct err *e);
 
 /* Ended with exit code 0. */
 int tool_succeeded(const struct tool_result *r);

@@ -115,6 +115,10 @@ struct volume_ops {
 	int (*trim)(struct store *s, uint64_t *freed, struct err *e);
 };
 
+/* FD (an eventfd, say; borrowed, -1: none) speaks for the calling thread: once it is readable, what a backend does for
+ * this thread and takes long, copies and e2fsprogs, ends with -ECANCELED. discard() works all the same. */
+void volume_stop_fd_set(int fd);
+
 extern const struct volume_ops volume_file_ops;
 
 #endif

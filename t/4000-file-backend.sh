@@ -145,6 +145,15 @@ cp "$tmp/volumes.db" "$state/volumes.db"
 is "$(drive open q1)" "opened $acme/rootfs/q1.ext4 67108864" "the copy put back, all is as it was"
 drive delete q1 >/dev/null
 
+# --- a stop reaches copies and e2fsprogs
+like "$(drive create s1 - 64 100 mount fill a 20 unmount snapshot ks stop-in 1 shell 'sleep 0.1' check)" "^check failed: .*stopped \\(-125\\)" \
+	"a stop ends e2fsck"
+like "$(drive stop-in 1 shell 'sleep 0.1' create s2 - 64 100)" "^create failed: .*stopped \\(-125\\)" "and mke2fs"
+if ! cp --reflink=always "$state/volumes.db" "$tmp/medium/clone" 2>/dev/null; then
+	like "$(drive stop-in 1 shell 'sleep 0.1' create s3 ks 64 100)" "^create failed: .*copy an image.*\\(-125\\)" "and a copy"
+fi
+is "$(count builds)" 0 "nothing is left of what was stopped"
+
 # --- one at a time, many threads
 "$build/t/tools/drive-volume" "$state" pause >"$tmp/crash" 2>&1 &
 pid=$!

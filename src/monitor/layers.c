@@ -86,6 +86,7 @@ static int volume_make(struct build *b, uint32_t first, const struct chain_info 
 
 	b->used_bytes = chain->used_bytes;
 	b->used_inodes = chain->used_inodes;
+	volume_stop_fd_set(b->stop_fd); /* this thread is the build's until it ends */
 	return m->ops->create(m->store, b->start.tenant_id, b->start.build_id, parent, size_guess(b, chain, first),
 	        chain->used_inodes + 8192, &b->volume, e);
 }

@@ -4,8 +4,8 @@
  * fails ends the run with exit code 1. One tenant, one volume at a time; CACHE_MAX in the environment is
  * cache_max_bytes. create BUILD PARENT|- MIB INODES   mount   fill NAME MIB   copy DIR   sum NAME   remove NAME   grow
  * MIB   unmount check   hash   snapshot KEY   snapshot-cheap KEY   seal KEY   discard   find KEY   share BUILD KEY open
- * BUILD   delete BUILD blob NAME MIB   usage   trim   threads N   pause   shell CMD   probe   times (print the
- * milliseconds of each step from here on)
+ * BUILD   delete BUILD blob NAME MIB   stop-in MS   usage   trim   threads N   pause   shell CMD   probe   times (print
+ * the milliseconds of each step from here on)
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -274,6 +275,19 @@ static int do_trim(char **a, struct err *e)
 	return rc;
 }
 
+/* From then on calls are to end. */
+static int do_stop_in(char **a, struct err *e)
+{
+	long ms = atol(a[0]);
+	struct itimerspec t = {.it_value = {ms / 1000, ms % 1000 * 1000000}};
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+
+	if (fd < 0 || timerfd_settime(fd, 0, &t, NULL) < 0)
+		return err_sys(e, -errno, "make a timer");
+	volume_stop_fd_set(fd);
+	return 0;
+}
+
 static int do_pause(char **a, struct err *e)
 {
 	printf("paused\n");
@@ -392,6 +406,7 @@ static const struct step {
         {"usage", 0, do_usage},
         {"trim", 0, do_trim},
         {"pause", 0, do_pause},
+        {"stop-in", 1, do_stop_in},
         {"probe", 0, do_probe},
         {"shell", 1, do_shell},
         {"times", 0, do_times},

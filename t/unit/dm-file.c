@@ -6,10 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <fcntl.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/loop.h"
 #include "dm/image.h"
+#include "dm/tool.h"
 #include "dm/volumes_db.h"
 
 #define MIB (1024ull * 1024)
@@ -30,6 +34,28 @@ Test(image, size)
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		cr_expect_eq(image_size(rows[i].bytes, rows[i].inodes), rows[i].want, "row %zu", i);
+}
+
+/* 100 ms after it began: the program is killed, nobody waits for it. */
+Test(tool, a_stop_ends_a_running_program, .timeout = 20)
+{
+	const char *const argv[] = {"/bin/sleep", "30", NULL};
+	struct itimerspec soon = {.it_value = {.tv_nsec = 100000000}};
+	AUTO_CLOSE int stop = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	AUTO_CLOSE int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct tool_result r;
+	struct err e = ERR_INIT;
+
+	if (geteuid() != 0)
+		cr_skip_test("needs root");
+	cr_assert_eq(timerfd_settime(stop, 0, &soon, NULL), 0);
+	volume_stop_fd_set(stop);
+	int64_t start = time_mono_ms();
+	cr_expect_eq(tool_run(argv, null, 30000, &r, &e), -ECANCELED, "%s", e.msg);
+	cr_expect_lt(time_mono_ms() - start, 10000);
+	cr_expect_eq(tool_stop_check(&e), -ECANCELED);
+	volume_stop_fd_set(-1);
+	cr_expect_eq(tool_stop_check(&e), 0);
 }
 
 static struct volumes_db *db;
