@@ -24,7 +24,7 @@ int nodes_new(struct fs *fs, struct err *e)
 
 	t->n_buckets = 256;
 	t->buckets = xcalloc(t->n_buckets, sizeof(struct node *));
-	t->root = (struct node){.lookups = 1, .type = S_IFDIR, .fd = fs->root_fd};
+	t->root = (struct node){.lookups = 1, .type = S_IFDIR, .fd = fs->root_fd, .file_fd = -1};
 	int rc = handle_get(&t->root.handle, fs->root_fd, "");
 	return rc < 0 ? err_sys(e, rc, "take a file handle of the volume's root") : 0;
 }
@@ -154,7 +154,11 @@ int node_lookup(struct fs *fs, int dirfd, const char *name, struct node **out, s
 	struct node *n = is_root(fs, &h) ? &t->root : find(t, &h);
 	if (!n) {
 		n = xcalloc(1, sizeof(*n));
-		*n = (struct node){.handle = h, .fd = -1, .type = st->st_mode & S_IFMT, .generation = ++t->generation};
+		*n = (struct node){.handle = h,
+		        .fd = -1,
+		        .file_fd = -1,
+		        .type = st->st_mode & S_IFMT,
+		        .generation = ++t->generation};
 		insert(t, n);
 	}
 	n->lookups++;
@@ -167,7 +171,8 @@ struct node *node_phantom(struct fs *fs, const struct stat *st)
 	struct nodes *t = fs->nodes;
 	struct node *n = xcalloc(1, sizeof(*n));
 
-	*n = (struct node){.fd = -1, .type = st->st_mode & S_IFMT, .lookups = 1, .generation = ++t->generation};
+	*n = (struct node){
+	        .fd = -1, .file_fd = -1, .type = st->st_mode & S_IFMT, .lookups = 1, .generation = ++t->generation};
 	/* No file system gives a handle of length 0: the number only keeps phantoms apart. */
 	*(uint32_t *)(void *)(n->handle.bytes + 2) = n->generation;
 	n->phantom = xcalloc(1, sizeof(*n->phantom));
@@ -191,7 +196,8 @@ int node_open(struct fs *fs, struct node *n, int flags)
 	return handle_open(fs->root_fd, &n->handle, flags);
 }
 
-int node_fd(struct fs *fs, struct node *n)
+/* A descriptor that the node owns. */
+static int own_fd(struct fs *fs, struct node *n)
 {
 	struct nodes *t = fs->nodes;
 
@@ -213,6 +219,11 @@ int node_fd(struct fs *fs, struct node *n)
 	return fd;
 }
 
+int node_fd(struct fs *fs, struct node *n)
+{
+	return n->fd < 0 && n->file_fd >= 0 ? n->file_fd : own_fd(fs, n);
+}
+
 struct node *nodes_find_name(struct fs *fs, int dirfd, const char *name)
 {
 	struct handle h;
@@ -225,7 +236,7 @@ struct node *nodes_find_name(struct fs *fs, int dirfd, const char *name)
 void node_before_unlink(struct fs *fs, struct node *n)
 {
 	if (n->opens)
-		node_fd(fs, n);
+		own_fd(fs, n);
 	else
 		drop_fd(fs->nodes, n);
 }
@@ -252,8 +263,17 @@ static void orphan_end(struct fs *fs, struct node *n)
 	n->is_orphan = false;
 }
 
-void node_closed(struct fs *fs, struct node *n)
+void node_opened(struct node *n, int fd)
 {
+	if (!n->opens++)
+		n->file_fd = fd;
+}
+
+void node_closed(struct fs *fs, struct node *n, int fd)
+{
+	if (n->file_fd == fd)
+		n->file_fd = -1;
+	close(fd);
 	n->opens--;
 	if (n->opens)
 		return;

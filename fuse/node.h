@@ -25,6 +25,7 @@ struct node {
 	bool is_orphan;             /* no name left, open */
 	struct stat *phantom;       /* owns; a whiteout marker: attributes without an inode */
 	int fd;                     /* owns; -1: none. O_RDONLY for files and directories, O_PATH for the rest */
+	int file_fd;                /* borrowed from the file opened first; -1: none, or closed again */
 	struct node *older, *newer; /* list of nodes that hold a descriptor, orphans excepted */
 	struct node *next;          /* of the same hash */
 };
@@ -45,12 +46,13 @@ int node_lookup(struct fs *fs, int dirfd, const char *name, struct node **out, s
 struct node *node_phantom(struct fs *fs, const struct stat *st);
 void node_forget(struct fs *fs, struct node *n, uint64_t count);
 
-/* A descriptor of the node, borrowed until the next call here. -errno. */
+/* A descriptor of the node, borrowed until the next call here; of a file in any access mode. -errno. */
 int node_fd(struct fs *fs, struct node *n);
 /* A new descriptor; FLAGS as for open(2). -errno. */
 int node_open(struct fs *fs, struct node *n, int flags);
-/* One file of the node was closed. */
-void node_closed(struct fs *fs, struct node *n);
+/* A file of the node was opened; it is closed by node_closed, and the node may go with it. */
+void node_opened(struct node *n, int fd);
+void node_closed(struct fs *fs, struct node *n, int fd);
 
 /* For removal. Without a reference: NULL if the kernel does not know the inode. */
 struct node *nodes_find_name(struct fs *fs, int dirfd, const char *name);

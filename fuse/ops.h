@@ -55,6 +55,8 @@ int op_readlink(struct fs *fs, struct node *n, char *target, size_t size);
 #define SET_MTIME 32u
 #define SET_ATIME_NOW 128u
 #define SET_MTIME_NOW 256u
+#define SET_ALL (SET_MODE | SET_UID | SET_GID | SET_SIZE | SET_ATIME | SET_MTIME | SET_ATIME_NOW | SET_MTIME_NOW)
+#define SET_KILL 2048u /* set-id bits go with what else is set */
 struct change {
 	unsigned set;
 	mode_t mode;
@@ -74,11 +76,15 @@ ssize_t op_listxattr(struct fs *fs, struct node *n, char *list, size_t size);
 int op_setxattr(struct fs *fs, struct node *n, const char *name, const void *value, size_t size, int flags);
 int op_removexattr(struct fs *fs, struct node *n, const char *name);
 
+/* Of the flags of open(2), those that the descriptor here has too. */
+int op_open_flags(int flags);
 /* A new descriptor; the node counts it until op_release. */
 int op_open(struct fs *fs, struct node *n, int flags);
 void op_release(struct fs *fs, struct node *n, int fd);
-/* Bytes written: fewer than SIZE up to the quota, then -EDQUOT. */
-ssize_t op_write(struct fs *fs, struct node *n, int fd, const void *data, size_t size, off_t off);
+/* Take set-user-ID away, and set-group-ID where the group may execute: a writer without CAP_FSETID did it. */
+int op_kill_set_id(int fd);
+/* Bytes written: fewer than SIZE up to the quota, then -EDQUOT. KILLS_SET_ID: op_kill_set_id comes first. */
+ssize_t op_write(struct fs *fs, struct node *n, int fd, bool kills_set_id, const void *data, size_t size, off_t off);
 int op_fallocate(struct fs *fs, struct node *n, int fd, int mode, off_t off, off_t len);
 
 #endif

@@ -96,6 +96,18 @@ static int set_times(int fd, const struct change *c)
 	return utimensat(fd, "", times, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
+/* A change of nothing, such as chown(-1, -1), still moves ctime. */
+static int touch(const struct node *n, int fd)
+{
+	struct stat st;
+
+	if (fstatat(fd, "", &st, AT_EMPTY_PATH) < 0)
+		return -errno;
+	if (!S_ISLNK(st.st_mode))
+		return set_mode(n, fd, st.st_mode & 07777);
+	return fchownat(fd, "", (uid_t)-1, (gid_t)-1, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
 static int set_phantom(struct node *n, const struct change *c)
 {
 	struct stat *st = n->phantom;
@@ -128,10 +140,14 @@ int op_setattr(struct fs *fs, struct node *n, int fd, const struct change *c, st
 		uid_t uid = c->set & SET_UID ? c->uid : (uid_t)-1;
 		gid_t gid = c->set & SET_GID ? c->gid : (gid_t)-1;
 		if (fchownat(fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
-			return -errno;
+			return -errno; /* the set-id bits went with it */
 	}
+	if (!(c->set & SET_ALL))
+		rc = touch(n, fd);
 	if (c->set & SET_SIZE)
 		rc = set_size(fs, n, c->size);
+	if (rc == 0 && c->set & SET_KILL && c->set & SET_SIZE)
+		rc = op_kill_set_id(fd);
 	/* Behind chown: that clears set-id bits, and the mode that came with it says what is left of them. */
 	if (rc == 0 && c->set & SET_MODE)
 		rc = set_mode(n, fd, c->mode & 07777);

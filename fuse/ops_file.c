@@ -8,21 +8,25 @@
 
 #include "fuse/ops.h"
 
-int op_open(struct fs *fs, struct node *n, int flags)
+int op_open_flags(int flags)
 {
 	/* O_APPEND: the kernel gives the offset. O_TRUNC: comes as a setattr of its own. Direct I/O is the mount's
 	 * business. */
-	int fd = node_open(fs, n, (flags & (O_ACCMODE | O_SYNC | O_DSYNC | O_DIRECTORY)) | O_NONBLOCK | O_NOFOLLOW);
+	return (flags & (O_ACCMODE | O_SYNC | O_DSYNC | O_DIRECTORY)) | O_NONBLOCK | O_NOFOLLOW;
+}
+
+int op_open(struct fs *fs, struct node *n, int flags)
+{
+	int fd = node_open(fs, n, op_open_flags(flags));
 
 	if (fd >= 0)
-		n->opens++;
+		node_opened(n, fd);
 	return fd;
 }
 
 void op_release(struct fs *fs, struct node *n, int fd)
 {
-	close(fd);
-	node_closed(fs, n);
+	node_closed(fs, n, fd);
 }
 
 static uint64_t blocks_of(const struct fs *fs, uint64_t off, uint64_t len)
@@ -61,7 +65,19 @@ static int64_t write_reserve(struct fs *fs, int fd, size_t *size, off_t off)
 	return rc < 0 ? rc : (int64_t)worst;
 }
 
-ssize_t op_write(struct fs *fs, struct node *n, int fd, const void *data, size_t size, off_t off)
+int op_kill_set_id(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	mode_t mode = st.st_mode & 07777, left = mode & ~(mode_t)S_ISUID;
+	if (mode & S_IXGRP)
+		left &= ~(mode_t)S_ISGID;
+	return left != mode && fchmod(fd, left) < 0 ? -errno : 0;
+}
+
+ssize_t op_write(struct fs *fs, struct node *n, int fd, bool kills_set_id, const void *data, size_t size, off_t off)
 {
 	struct stat st;
 
@@ -71,8 +87,9 @@ ssize_t op_write(struct fs *fs, struct node *n, int fd, const void *data, size_t
 		size = (size_t)(fs->limits.max_file - (uint64_t)off);
 	if (!size)
 		return 0;
-	if (fstat(fd, &st) < 0)
-		return -errno;
+	int rc = kills_set_id ? op_kill_set_id(fd) : 0;
+	if (rc < 0 || fstat(fd, &st) < 0)
+		return rc < 0 ? rc : -errno;
 	uint64_t was = fs_charge_of(fs, &st);
 	int64_t reserved = write_reserve(fs, fd, &size, off);
 	if (reserved < 0)
@@ -80,7 +97,7 @@ ssize_t op_write(struct fs *fs, struct node *n, int fd, const void *data, size_t
 	ssize_t done = pwrite(fd, data, size, off);
 	if (done < 0)
 		done = -errno;
-	int rc = fs_charge_fd(fs, fd, (uint64_t)reserved, was, &st);
+	rc = fs_charge_fd(fs, fd, (uint64_t)reserved, was, &st);
 	return done < 0 || rc == 0 ? done : rc;
 }
 

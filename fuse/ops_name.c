@@ -80,29 +80,36 @@ static int grow_end(struct fs *fs, const struct grown *g, uint64_t own, const ch
 	return fs_charge_fd(fs, g->fd, g->reserved - own, stat_bytes(&g->was), &st);
 }
 
-static int make_inode(int dirfd, const char *name, const struct make *m)
+/* FLAGS: those of open(2) for a regular file that is wanted open. A descriptor then, otherwise -1 with *RC = 0; *RC is
+ * -errno if it failed. */
+static int make_inode(int dirfd, const char *name, const struct make *m, int flags, int *rc)
 {
-	int rc;
+	int fd = -1;
 
-	if (S_ISDIR(m->mode))
-		rc = mkdirat(dirfd, name, m->mode & 0777);
+	if (flags >= 0)
+		*rc = fd = openat(dirfd, name, flags | O_CREAT | O_EXCL | O_CLOEXEC, m->mode & 0777);
+	else if (S_ISDIR(m->mode))
+		*rc = mkdirat(dirfd, name, m->mode & 0777);
 	else if (S_ISLNK(m->mode))
-		rc = symlinkat(m->target, dirfd, name);
+		*rc = symlinkat(m->target, dirfd, name);
 	else
-		rc = mknodat(dirfd, name, m->mode & (S_IFMT | 0777), m->rdev);
-	return rc < 0 ? -errno : 0;
+		*rc = mknodat(dirfd, name, m->mode & (S_IFMT | 0777), m->rdev);
+	*rc = *rc < 0 ? -errno : 0;
+	return fd;
 }
 
-/* Owner and mode as the kernel gives them: a set-group-ID directory hands on its group, and to directories the bit. */
-static int make_attrs(int dirfd, const char *name, const struct make *m, const struct stat *dir)
+/* Owner and mode as the kernel gives them: a set-group-ID directory hands on its group, and to directories the bit. The
+ * inode is FD or, without one, NAME in DIRFD. */
+static int make_attrs(int fd, int dirfd, const char *name, const struct make *m, const struct stat *dir)
 {
 	bool inherits = dir->st_mode & S_ISGID;
 	mode_t mode = (m->mode & 07777) | (inherits && S_ISDIR(m->mode) ? S_ISGID : 0u);
+	gid_t gid = inherits ? dir->st_gid : m->who.gid;
 
-	if (fchownat(dirfd, name, m->who.uid, inherits ? dir->st_gid : m->who.gid, AT_SYMLINK_NOFOLLOW) < 0)
+	if ((fd >= 0 ? fchown(fd, m->who.uid, gid) : fchownat(dirfd, name, m->who.uid, gid, AT_SYMLINK_NOFOLLOW)) < 0)
 		return -errno;
 	/* NAME was made here a moment ago: it is no symlink that fchmodat would follow */
-	if (!S_ISLNK(m->mode) && mode & 07000 && fchmodat(dirfd, name, mode, 0) < 0)
+	if (!S_ISLNK(m->mode) && mode & 07000 && (fd >= 0 ? fchmod(fd, mode) : fchmodat(dirfd, name, mode, 0)) < 0)
 		return -errno;
 	return 0;
 }
@@ -146,11 +153,14 @@ static int op_marker(struct fs *fs, struct node *dir, const char *name, const st
 	return 0;
 }
 
-int op_make(struct fs *fs, struct node *dir, const char *name, const struct make *m, struct found *out)
+/* As make_inode, with all that belongs to it. *FD: -1 or the descriptor. */
+static int make(
+        struct fs *fs, struct node *dir, const char *name, const struct make *m, int flags, struct found *out, int *fd)
 {
 	uint64_t own = S_ISDIR(m->mode) || S_ISLNK(m->mode) ? fs->block : 0;
 	struct grown g;
 
+	*fd = -1;
 	int rc = name_check(fs, name);
 	if (rc == 0 && is_marker(name))
 		return op_marker(fs, dir, name, m, out);
@@ -160,31 +170,40 @@ int op_make(struct fs *fs, struct node *dir, const char *name, const struct make
 		rc = grow_begin(fs, dir, own, 1, &g);
 	if (rc < 0)
 		return rc;
-	rc = make_inode(g.fd, name, m);
+	AUTO_CLOSE int file = make_inode(g.fd, name, m, flags, &rc);
 	if (rc < 0) {
 		ledger_credit(&fs->ledger, g.reserved, 1);
 		return rc;
 	}
-	rc = make_attrs(g.fd, name, m, &g.was);
-	int found = node_lookup(fs, g.fd, name, &out->node, &out->st);
+	rc = make_attrs(file, g.fd, name, m, &g.was);
+	int found = file >= 0 ? node_lookup(fs, file, "", &out->node, &out->st)
+	                      : node_lookup(fs, g.fd, name, &out->node, &out->st);
 	ledger_settle(&fs->ledger, own, 0, found < 0 ? own : stat_bytes(&out->st));
 	int grown = grow_end(fs, &g, own, name);
-	return rc < 0 ? rc : found < 0 ? found : grown;
+	if (rc == 0)
+		rc = found < 0 ? found : grown;
+	if (rc < 0 && found == 0)
+		node_forget(fs, out->node, 1);
+	if (rc == 0)
+		*fd = STEAL_FD(&file);
+	return rc;
+}
+
+int op_make(struct fs *fs, struct node *dir, const char *name, const struct make *m, struct found *out)
+{
+	int fd;
+
+	return make(fs, dir, name, m, -1, out, &fd);
 }
 
 int op_create(
         struct fs *fs, struct node *dir, const char *name, const struct make *m, int flags, struct found *out, int *fd)
 {
-	int rc = op_make(fs, dir, name, m, out);
+	int rc = make(fs, dir, name, m, op_open_flags(flags), out, fd);
 
-	*fd = -1;
-	if (rc < 0 || out->node->phantom)
-		return rc;
-	*fd = op_open(fs, out->node, flags & ~(O_CREAT | O_EXCL));
-	if (*fd >= 0)
-		return 0;
-	node_forget(fs, out->node, 1);
-	return *fd;
+	if (rc == 0 && *fd >= 0)
+		node_opened(out->node, *fd);
+	return rc;
 }
 
 int op_unlink(struct fs *fs, struct node *dir, const char *name, bool is_dir)

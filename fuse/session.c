@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -18,9 +19,11 @@
 #include "fuse/control.h"
 #include "fuse/listing.h"
 #include "fuse/ops.h"
+#include "fuse/wire.h"
 
 #define CACHE_SECONDS 86400.0
 #define MARKER_SECONDS 1.0 /* long enough for its maker to set owner and mode by path */
+#define BATCH 64           /* requests between two looks at what else there is to do */
 #define NOTIFY_INC_EPOCH 8 /* FUSE_NOTIFY_INC_EPOCH, newer than the installed header may be */
 
 struct session {
@@ -28,6 +31,7 @@ struct session {
 	int fuse_fd;             /* owned by libfuse */
 	struct fs *fs;           /* borrowed */
 	struct control control;
+	struct wire wire;
 	bool has_epoch; /* the kernel can drop all it caches at once */
 	uint64_t requests;
 	struct fuse_buf in; /* owns mem */
@@ -312,7 +316,7 @@ static void ll_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 		return;
 	}
 	struct node *n = node_of(req, ino);
-	const struct change c = {.set = (unsigned)to_set,
+	const struct change c = {.set = (unsigned)to_set | (session_of(req)->wire.kills_set_id ? SET_KILL : 0),
 	        .mode = attr->st_mode,
 	        .uid = attr->st_uid,
 	        .gid = attr->st_gid,
@@ -464,7 +468,7 @@ static void ll_write(
 	if (ino == CONTROL_INO)
 		n = control_write(&s->control, data, size) ?: (ssize_t)size;
 	else if (fd_of(fi) >= 0)
-		n = op_write(s->fs, node_of(req, ino), fd_of(fi), data, size, off);
+		n = op_write(s->fs, node_of(req, ino), fd_of(fi), s->wire.kills_set_id, data, size, off);
 	if (n < 0)
 		fuse_reply_err(req, (int)-n);
 	else
@@ -483,8 +487,12 @@ static void ll_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 {
 	struct node *n = node_of(req, ino);
 
-	if (n)
-		reply_rc(req, fd_of(fi) < 0 ? -EPERM : op_fallocate(fs_of(req), n, fd_of(fi), mode, off, len));
+	if (!n)
+		return;
+	/* This request has no flag for it. */
+	if (fd_of(fi) >= 0 && fuse_req_ctx(req)->uid != 0)
+		op_kill_set_id(fd_of(fi));
+	reply_rc(req, fd_of(fi) < 0 ? -EPERM : op_fallocate(fs_of(req), n, fd_of(fi), mode, off, len));
 }
 
 static void ll_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
@@ -585,8 +593,8 @@ static void ll_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct session *s = userdata;
 
-	/* Truncation comes as a setattr, set-id bits are cleared by the kernel's own setattr: one place each for the
-	 * ledger. No writeback cache: it would move EDQUOT from write() to close(). */
+	/* Truncation comes as a setattr: one place for the ledger. Set-id bits: wire.h. No writeback cache: it would
+	 * move EDQUOT from write() to close(). */
 	conn->want &= ~(unsigned)(FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_WRITEBACK_CACHE |
 	                          FUSE_CAP_SPLICE_READ);
 	conn->max_write = INGEST_WRITE_MAX;
@@ -628,9 +636,21 @@ static const struct fuse_lowlevel_ops operations = {
         .lseek = ll_lseek,
 };
 
+static ssize_t io_read(int fd, void *buf, size_t size, void *userdata)
+{
+	return read(fd, buf, size);
+}
+
+static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
+{
+	wire_complete(&((struct session *)userdata)->wire, iov, count);
+	return writev(fd, iov, count);
+}
+
 struct session *session_new(int fuse_fd, struct fs *fs, struct err *e)
 {
-	char name[] = "builderd-fs", *argv[] = {name, NULL}, where[32];
+	const struct fuse_custom_io io = {.read = io_read, .writev = io_writev};
+	char name[] = "builderd-fs", *argv[] = {name, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(1, argv);
 	struct session *s = xcalloc(1, sizeof(*s));
 
@@ -638,10 +658,9 @@ struct session *session_new(int fuse_fd, struct fs *fs, struct err *e)
 	s->fuse_fd = fuse_fd;
 	s->out = xcalloc(1, INGEST_WRITE_MAX);
 	control_init(&s->control, fs);
-	snprintf(where, sizeof(where), "/dev/fd/%d", fuse_fd);
 	s->se = fuse_session_new(&args, &operations, sizeof(operations), s);
 	fuse_opt_free_args(&args);
-	if (s->se && fd_set_nonblock(fuse_fd, 1) == 0 && fuse_session_mount(s->se, where) == 0)
+	if (s->se && fd_set_nonblock(fuse_fd, 1) == 0 && fuse_session_custom_io(s->se, &io, fuse_fd) == 0)
 		return s;
 	err_set(e, -EIO, "start the FUSE session");
 	session_free(s);
@@ -673,15 +692,21 @@ int session_fd(const struct session *s)
 
 int session_serve(struct session *s)
 {
-	int rc = fuse_session_receive_buf(s->se, &s->in);
-
-	if (rc == -EINTR || rc == -EAGAIN)
-		return 1;
-	if (rc <= 0)
-		return rc;
-	s->requests++;
-	fuse_session_process_buf(s->se, &s->in);
-	return !fuse_session_exited(s->se);
+	/* On one CPU the kernel runs the client as soon as it is answered, and its next request is there when write()
+	 * returns: no need to ask poll() for each. */
+	for (int i = 0; i < BATCH; i++) {
+		int rc = fuse_session_receive_buf(s->se, &s->in);
+		if (rc == -EINTR || rc == -EAGAIN)
+			return 1;
+		if (rc <= 0)
+			return rc;
+		s->requests++;
+		wire_look(&s->wire, s->in.mem, (size_t)rc);
+		fuse_session_process_buf(s->se, &s->in);
+		if (fuse_session_exited(s->se))
+			return 0;
+	}
+	return 1;
 }
 
 uint64_t session_requests(const struct session *s)

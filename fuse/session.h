@@ -21,7 +21,7 @@ struct session *session_new(int fuse_fd, struct fs *fs, struct err *e);
 void session_free(struct session *s);
 /* To be polled for requests; borrowed. */
 int session_fd(const struct session *s);
-/* Serve one request. 1: done (or there was none), 0: the mount is gone, -errno. */
+/* Serve what waits, a bounded number of requests. 1: done (or there was none), 0: the mount is gone, -errno. */
 int session_serve(struct session *s);
 /* End the ingest stream, complete or not: nothing stays open or reserved. */
 void session_end_ingest(struct session *s);

@@ -19,7 +19,7 @@ done
 
 # One script, many checks: each prints one word.
 cat >"$tmp/posix.py" <<'EOF'
-import ctypes, errno, os, stat, struct, sys
+import ctypes, errno, os, stat, struct, sys, time
 M = os.environ['MNT']
 os.chdir(M)
 libc = ctypes.CDLL(None, use_errno=True)
@@ -110,9 +110,37 @@ check('write-clears-set-id', as_user(1000, 1000, lambda: os.write(os.open('suid'
 os.chmod('suid', 0o6755)
 os.chown('suid', 1001, 1001)
 check('chown-clears-set-id', stat.S_IMODE(os.stat('suid').st_mode) == 0o755)
+def keeps(uid, how):
+    os.chown('suid', 1000, 1000); os.chmod('suid', 0o6777)
+    return as_user(uid, 1000, lambda: how() or 1) and stat.S_IMODE(os.stat('suid').st_mode) == 0o6777
+ways = {'truncate': lambda: os.truncate('suid', 0), 'open-trunc': lambda: os.open('suid', os.O_WRONLY | os.O_TRUNC),
+    'fallocate': lambda: os.posix_fallocate(os.open('suid', os.O_WRONLY), 0, 4096), 'write': lambda: put('suid')}
+for how, do in ways.items():
+    check(f'{how}-clears-set-id-of-others', not keeps(1000, do) and stat.S_IMODE(os.stat('suid').st_mode) == 0o777)
+    check(f'{how}-by-root-keeps-set-id', keeps(0, do))
+os.chmod('suid', 0o2767); as_user(1000, 1000, lambda: put('suid') or 1)
+check('write-keeps-setgid-of-group-without-x', stat.S_IMODE(os.stat('suid').st_mode) == 0o2767)
+os.chmod('suid', 0o6777); f = os.open('suid', os.O_WRONLY); os.write(f, b'1')
+os.chmod('suid', 0o777); os.chmod('suid', 0o6777)
+check('chmod-while-open-stays', stat.S_IMODE(os.fstat(f).st_mode) == 0o6777); os.close(f)
+def moves_ctime(path):
+    before = os.lstat(path).st_ctime_ns
+    time.sleep(0.02)
+    os.chown(path, -1, -1, follow_symlinks=False)
+    return os.lstat(path).st_ctime_ns > before
+os.symlink('x', 'cl'); os.mkdir('cd'); put('cf'); os.mkfifo('cp')
+check('chown-of-nothing-moves-ctime', all(moves_ctime(p) for p in ('cl', 'cd', 'cf', 'cp')))
+os.chmod('suid', 0o6755)
 os.setxattr('suid', 'security.capability', struct.pack('<IIIII', 0x02000001, 0x400, 0, 0, 0))
 put('suid', b'new')
 check('write-clears-capability', 'security.capability' not in os.listxattr('suid'))
+CAP = struct.pack('<IIIII', 0x02000001, 0x400, 0, 0, 0)
+f = os.open('suid', os.O_WRONLY); os.write(f, b'1'); os.setxattr('suid', 'security.capability', CAP); os.write(f, b'2')
+check('second-write-clears-capability', 'security.capability' not in os.listxattr('suid')); os.close(f)
+os.setxattr('suid', 'security.capability', CAP); os.truncate('suid', 0)
+check('truncate-clears-capability', 'security.capability' not in os.listxattr('suid'))
+os.setxattr('suid', 'security.capability', CAP); os.chown('suid', 1002, 1002)
+check('chown-clears-capability', 'security.capability' not in os.listxattr('suid'))
 # nodes, times, xattrs
 os.mknod('fifo', 0o640 | stat.S_IFIFO); os.mknod('dev', 0o600 | stat.S_IFCHR, os.makedev(1, 3)); os.chmod('dev', 0o666)
 check('mknod', os.stat('dev').st_rdev == os.makedev(1, 3) and stat.S_IMODE(os.stat('dev').st_mode) == 0o666)
