@@ -39,6 +39,23 @@ P
 )" 12345678 'RST_STREAM: the connection goes on'
 ok '... and the handler is told once' wait_for 2 sh -c "[ \$(grep -c 'cancelled lines' $tmp/echo.err) = 1 ]"
 
+refused=$(for _ in 1 2 3 4 5 6 7 8; do h2 -o /dev/null -w '%{http_code} ' -d '{}' "$url/nowhere" 2>&1; done)
+is "$refused" '404 404 404 404 404 404 404 404 ' 'a refusal by the headers reaches a client that is about to send its body'
+
+is "$(script <<'P'
+from h2 import *
+import sys
+c = Client(sys.argv[1])
+c.request(1, "POST", "/nowhere", end=False)
+c.send(DATA, 0, 1, b"x" * 16384)
+c.send(PING, 0, 0, b"12345678")
+print(NAMES[c.wait(PING)[0]])
+for _ in range(4):
+    c.send(DATA, 0, 1, b"x" * 16384)
+print(c.wait(HEADERS, 1)[1] & END_STREAM, int.from_bytes(c.wait(RST, 1)[3], "big"))
+P
+)" $'PING\n0 0' '... one that sends much is told to stop'
+
 is "$(script <<'P'
 from h2 import *
 import sys

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib/tap.sh"
 . "$(dirname "$0")/lib/service.sh"
 
-service_start
+service_start || exit
 envelope() { # TEXT
 	printf "\\0\\0\\0\\0\\x$(printf %02x ${#1})%s" "$1"
 }

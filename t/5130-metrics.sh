@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib/tap.sh"
 . "$(dirname "$0")/lib/service.sh"
 
-service_start
+service_start || exit
 metrics() {
 	curl -sS -m 10 "$base/metrics"
 }

@@ -6,7 +6,7 @@
 
 /usr/bin/python3 -c 'import grpc, google.protobuf' 2>/dev/null || skip 'python3-grpcio is not installed'
 protoc -I "$top/proto" --python_out="$tmp" builder.proto || exit
-service_start
+service_start || exit
 PYTHONPATH=$tmp timeout 60 /usr/bin/python3 - "${base##*/}" >"$tmp/said" 2>&1 <<'P'
 import sys
 
@@ -21,8 +21,8 @@ def call(name, tenant="acme", **fields):
     method = service.methods_by_name[name]
     request, answer = (getattr(b, t.name) for t in (method.input_type, method.output_type))
     make = channel.unary_stream if name == "StreamBuildLogs" else channel.unary_unary
-    stub = make(f"/{service.full_name}/{name}", request.SerializeToString, answer.FromString)
-    return stub(request(**fields), timeout=10, metadata=[("x-tenant-id", tenant)])
+    send = make(f"/{service.full_name}/{name}", request.SerializeToString, answer.FromString)
+    return send(request(**fields), timeout=10, metadata=[("x-tenant-id", tenant)])
 
 
 def fails(name, **fields):

@@ -28,6 +28,11 @@ struct http2 {
 #define RESETS_MAX 500u
 #define RESETS_PER_SECOND 100
 
+/* What is answered by its headers alone waits for the rest of the request, if that is short and comes soon: not every
+ * client finds an answer that comes, with its RST_STREAM, while it sends. */
+#define EARLY_BYTES 65536u
+#define EARLY_MS 500
+
 #define WINDOW_BYTES (1 << 20) /* of a connection: bodies are taken at once */
 
 static int reset(struct http2 *s, int32_t stream_id, uint32_t code)
@@ -116,8 +121,10 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
 	x = nghttp2_session_get_stream_user_data(ng, frame->hd.stream_id);
 	if (!x)
 		return 0;
-	if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
+	if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
 		headers_whole(c, x);
+		x->is_early = x->status != 0;
+	}
 	if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
 		exchange_body_done(x);
 	return 0;
@@ -229,12 +236,18 @@ static int submit(struct http2 *s, struct http_exchange *x)
 	return rc;
 }
 
+static bool is_held(const struct http_exchange *x)
+{
+	return x->is_early && !x->is_request_done && x->dropped_bytes <= EARLY_BYTES &&
+	       time_mono_ms() - x->since_ms < EARLY_MS;
+}
+
 static int http2_fill(struct conn *c)
 {
 	struct http2 *s = c->session;
 
 	for (struct http_exchange *x = c->exchanges; x; x = x->next) {
-		if (x->status && !x->is_submitted && submit(s, x) < 0)
+		if (x->status && !x->is_submitted && !is_held(x) && submit(s, x) < 0)
 			return -ENOMEM;
 		if (x->is_deferred && (exchange_has_output(x) || x->is_ended)) {
 			x->is_deferred = false;
@@ -274,6 +287,8 @@ static int http2_sweep(struct conn *c, int64_t now_ms)
 		return -ETIMEDOUT;
 	for (struct http_exchange *x = c->exchanges; x; x = x->next) {
 		bool is_late = !x->is_request_done && !x->status && now_ms - x->since_ms > l->body_timeout_ms;
+		if (x->status && !x->is_submitted)
+			conn_wake(c);
 		bool is_stalled = x->status && exchange_has_output(x) && now_ms - x->progress_ms > l->stall_timeout_ms;
 		if (!is_late && !is_stalled)
 			continue;

@@ -148,8 +148,10 @@ int exchange_body(struct http_exchange *x, const void *data, size_t len)
 	/* An envelope and a few bytes of compression may surround a message of exactly the limit. */
 	size_t max = (size_t)s->limits.max_body_bytes + 64;
 
-	if (x->status)
+	if (x->status) {
+		x->dropped_bytes += len;
 		return 0;
+	}
 	if (len > max - x->body.len || len > SERVER_BODY_BYTES_MAX - s->body_bytes) {
 		x->handler->too_large(x);
 		return -EFBIG;

@@ -79,12 +79,14 @@ struct http_exchange {
 	size_t out_at; /* bytes of out that are sent */
 	int file_fd;   /* owns, -1 */
 	uint64_t file_at, file_left;
-	bool is_ended;       /* the handler has said its last word */
-	bool is_aborted;     /* what has been said is sent, but not as a whole answer */
-	bool is_blocked;     /* a write was refused: call writable when there is room */
-	bool is_oversized;   /* HTTP/2: headers over the limit were dropped */
-	bool is_deferred;    /* HTTP/2: the data provider waits for resume */
-	bool is_submitted;   /* HTTP/2: the answer's headers are on their way */
+	bool is_ended;     /* the handler has said its last word */
+	bool is_aborted;   /* what has been said is sent, but not as a whole answer */
+	bool is_blocked;   /* a write was refused: call writable when there is room */
+	bool is_oversized; /* HTTP/2: headers over the limit were dropped */
+	bool is_deferred;  /* HTTP/2: the data provider waits for resume */
+	bool is_early;     /* HTTP/2: the headers alone were answered; the rest of the request is dropped */
+	bool is_submitted; /* HTTP/2: the answer's headers are on their way */
+	uint64_t dropped_bytes;
 	int64_t progress_ms; /* when the client last took something, or had nothing to take */
 };
 
