@@ -220,6 +220,9 @@ static int tar_extended(struct tar *t, const struct tar_header *h, unsigned *see
 	if (*seen & bit)
 		return tar_fail(
 		        t, e, ERR_KIND_BAD_ARCHIVE, "two extended headers of type '%c' before one entry", *flag);
+	/* Go's reader forgets what stands before a global header, others do not. */
+	if (bit == EXTENDED_GLOBAL && *seen)
+		return tar_fail(t, e, ERR_KIND_BAD_ARCHIVE, "a global header between an extended header and its entry");
 	*seen |= bit;
 	rc = header_size(t, h, &size, e);
 	if (rc < 0)
@@ -400,6 +403,11 @@ static int sparse_pax_10(struct tar *t, struct err *e)
 	return rc;
 }
 
+static bool pax_is_sparse(const struct tar_pax *x)
+{
+	return x->has_map || (x->sparse_major == 1 && x->sparse_minor == 0);
+}
+
 /* Which sparse format it is, if any; the map is complete afterwards. */
 static int entry_sparse(struct tar *t, const struct tar_header *h, struct tar_entry *out, struct err *e)
 {
@@ -451,6 +459,9 @@ static int tar_member(struct tar *t, const struct tar_header *h, struct tar_entr
 		rc = header_size(t, h, &out->size, e);
 	if (rc < 0)
 		return rc;
+	/* GNU tar and Python would take the name all the same, Go not. */
+	if (t->pax.has_sparse_name && (out->type != TAR_FILE || h->typeflag == 'S' || !pax_is_sparse(&t->pax)))
+		return tar_fail(t, e, ERR_KIND_BAD_ARCHIVE, "the name of a sparse file on an entry that is none");
 	if (t->pax.has_size)
 		out->size = (uint64_t)t->pax.size;
 	/* Before directories had a type they were files with a slash at the end. */

@@ -13,7 +13,8 @@
  *
  * Rules: a pax record beats the header, GNU long names beat both; an extended header belongs to the next member that is
  * not one itself; one of each per member; types without content have none, whatever their size says; global pax headers
- * are checked and then ignored; two zero blocks, one at the end, or the end of the bytes end the archive.
+ * are checked and then ignored, and stand in front of a member's own; two zero blocks, one at the end, or the end of
+ * the bytes end the archive.
  */
 #ifndef UNPACK_TAR_H
 #define UNPACK_TAR_H

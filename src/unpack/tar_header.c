@@ -67,6 +67,23 @@ bool header_number(const char *field, size_t len, int64_t *out)
 	return true;
 }
 
+/* Go before 1.8 wrote a prefix into GNU headers, where two times are; old layers have it. Its reader, and with it most
+ * runtimes, takes what is no time for a prefix, so the name means that. */
+static size_t gnu_prefix_len(const struct tar_header *h)
+{
+	const char *times = h->prefix;
+	size_t n = strnlen(h->prefix, sizeof(h->prefix));
+	int64_t ignored;
+
+	if ((!times[0] || header_number(times, 12, &ignored)) &&
+	        (!times[12] || header_number(times + 12, 12, &ignored)))
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		if (h->prefix[i] & 0x80)
+			return 0;
+	return n;
+}
+
 void header_name(const struct tar_header *h, struct buf *out)
 {
 	enum tar_dialect d = header_dialect(h);
@@ -75,6 +92,8 @@ void header_name(const struct tar_header *h, struct buf *out)
 	out->len = 0;
 	if (d == TAR_USTAR)
 		prefix = strnlen(h->prefix, sizeof(h->prefix));
+	else if (d == TAR_GNU)
+		prefix = gnu_prefix_len(h);
 	else if (d == TAR_STAR)
 		prefix = strnlen(h->star.prefix, sizeof(h->star.prefix));
 	if (prefix) {

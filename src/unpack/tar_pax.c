@@ -232,6 +232,7 @@ static int pax_apply(struct tar_pax *x, enum pax_key id, const char *key, struct
         const struct image_limits *l, struct err *e)
 {
 	bool ignored;
+	int rc;
 
 	switch (id) {
 	case PAX_PATH:
@@ -251,7 +252,9 @@ static int pax_apply(struct tar_pax *x, enum pax_key id, const char *key, struct
 	case PAX_SPARSE_MINOR:
 		return pax_number(key, v, &x->sparse_minor, &ignored, e);
 	case PAX_SPARSE_NAME:
-		return pax_text(key, v, &x->sparse_name, &x->has_sparse_name, e);
+		rc = pax_text(key, v, &x->sparse_name, &ignored, e);
+		x->has_sparse_name = v.len != 0;
+		return rc;
 	case PAX_SPARSE_SIZE:
 		return pax_number(key, v, &x->sparse_size, &x->has_sparse_size, e);
 	case PAX_SPARSE_MAP:

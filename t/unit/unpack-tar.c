@@ -231,6 +231,55 @@ Test(tar, every_cut_of_the_pieces)
 	buf_free(&want);
 }
 
+/* An extended header, then a member called "plain". */
+static void expect_pair(char first, const char *first_data, char second, const char *second_data, const char *want)
+{
+	AUTO_BUF struct buf archive = {0}, got = {0};
+
+	member_append(&archive, first, "extended", first_data, strlen(first_data));
+	if (second)
+		member_append(&archive, second, "extended", second_data, strlen(second_data));
+	member_append(&archive, '0', "plain", "data", 4);
+	describe(&archive, archive.len, &got);
+	cr_expect_str_eq(buf_cstr(&got), want, "%c %s %c: %s", first, first_data, second, buf_cstr(&got));
+}
+
+/* Archives that Go's reader and others understand differently. */
+Test(tar, readers_that_disagree)
+{
+	static const char sparse_name[] = "24 GNU.sparse.name=evil\n";
+
+	expect_pair('x', sparse_name, 0, "", "bad-archive\n");
+	expect_pair('x', "20 GNU.sparse.name=\n", 0, "", "0 plain 4:data\nend\n");
+	expect_pair('x', "24 GNU.sparse.name=evil\n21 GNU.sparse.size=9\n22 GNU.sparse.map=0,4\n", 0, "",
+	        "0 evil 4:data\nend\n");
+	expect_pair('x', "14 path=other\n", 'g', "13 comment=x\n", "bad-archive\n");
+	expect_pair('L', "other", 'g', "13 comment=x\n", "bad-archive\n");
+	expect_pair('g', "13 comment=x\n", 'L', "other", "0 other 4:data\nend\n");
+}
+
+/* "ustar  " and what are times there: a prefix as old Go writers put it, or times. */
+Test(tar, gnu_prefix)
+{
+	static const struct {
+		const char *times, *want;
+	} cases[] = {
+	        {"some/directory", "some/directory/name"},
+	        {"14371542621", "name"},
+	        {"some/d\xc3\xa9", "name"},
+	        {"", "name"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		AUTO_BUF struct buf out = {0};
+		struct tar_header h = {.name = "name"};
+		memcpy(h.magic, "ustar  ", 8);
+		memcpy(h.prefix, cases[i].times, strlen(cases[i].times));
+		header_name(&h, &out);
+		cr_expect_str_eq(buf_cstr(&out), cases[i].want);
+	}
+}
+
 /* An archive that was cut is whole at a member's end, and an error anywhere else. */
 Test(tar, every_cut_of_the_archive)
 {
