@@ -96,7 +96,10 @@ static const struct rule rules[] = {
         OK(ALL, munmap),
         OK(ALL, mremap),
         OK(ALL, madvise),
-        OK_IF(ALL, mmap, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)),
+        OK_IF(NET, mmap, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)),
+        /* Shared memory is in no limit of a process but RLIMIT_AS, memory files are in none at all. */
+        OK_IF2(UNPACK | FS, mmap, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
+                SCMP_A3(SCMP_CMP_MASKED_EQ, MAP_SHARED, 0)),
         FAIL_IF(ALL, mmap, EACCES, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC)),
         OK_IF(ALL, mprotect, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)),
         FAIL_IF(ALL, mprotect, EACCES, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC)),
@@ -202,7 +205,7 @@ static const struct rule rules[] = {
         OK(ALL, fdatasync),
         OK(ALL, pipe2),
         OK(ALL, eventfd2),
-        OK(ALL, memfd_create),
+        OK(NET, memfd_create), /* specs, image configs */
         OK(ALL, poll),
         OK(ALL, ppoll),
         OK(ALL, select),

@@ -16,6 +16,7 @@
 #include <linux/capability.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "ipc/channel.h"
 #include "parts.h"
 
@@ -29,7 +30,9 @@ struct role_row {
 	bool has_proc;
 	uint64_t caps;     /* what is kept */
 	rlim_t files;      /* RLIMIT_NOFILE */
-	rlim_t data_bytes; /* RLIMIT_DATA: private writable memory; a tripwire below the cgroup's limit */
+	rlim_t data_bytes; /* RLIMIT_DATA: private writable memory; the filter leaves UNPACK and FS no other */
+	rlim_t addresses;  /* RLIMIT_AS, all mappings; 0: no limit */
+	bool is_essential; /* else it goes first when the host is out of memory */
 	rlim_t processes;  /* RLIMIT_NPROC counts all threads of the uid: tight only where a uid has one process */
 };
 
@@ -57,6 +60,7 @@ static const struct role_row role_table[ROLE_COUNT] = {
                         .namespaces = CLONE_NEWNS,
                         .files = 8192, /* connections */
                         .data_bytes = 4096 * MIB,
+                        .is_essential = true,
                         .processes = 1024,
                 },
         [ROLE_FETCH] =
@@ -75,7 +79,8 @@ static const struct role_row role_table[ROLE_COUNT] = {
                                       CLONE_NEWUTS | CLONE_NEWCGROUP,
                         .files = 64,
                         .data_bytes = 512 * MIB, /* a 128 MiB window twice, buffers, thread stacks */
-                        .processes = 32,         /* up to two unpackers of a build overlap */
+                        .addresses = 1024 * MIB,
+                        .processes = 32, /* up to two unpackers of a build overlap */
                 },
         [ROLE_FS] =
                 {
@@ -188,8 +193,20 @@ static int limits_set(const struct role_row *r, const struct sandbox_options *o,
 #ifndef WITH_SANITIZE /* the shadow memory counts as data */
 	if (rc == 0)
 		rc = limit_lower(RLIMIT_DATA, r->data_bytes, e);
+	if (rc == 0 && r->addresses)
+		rc = limit_lower(RLIMIT_AS, r->addresses, e);
 #endif
 	return rc;
+}
+
+/* A build is lost to the OOM killer sooner than builderd is. Advice to the kernel, so where /proc is read-only there is
+ * none. */
+static void oom_offer(const struct role_row *r)
+{
+	AUTO_CLOSE int fd = r->is_essential ? -1 : open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0)
+		fd_write_all(fd, "1000", 4);
 }
 
 /* The changes of uid disarmed PDEATHSIG (commit_creds()). If the parent died in between, its end of our channel is
@@ -217,6 +234,8 @@ int sandbox_enter(enum role role, const struct sandbox_options *o, struct err *e
 	};
 	int rc = check_start(r, o, e);
 
+	if (rc == 0)
+		oom_offer(r);
 	if (rc == 0)
 		rc = root_enter(&plan, e);
 	if (rc == 0)

@@ -42,6 +42,7 @@
 static const char *keep_dir;
 static pid_t outside_pid; /* the parent, as the host numbers it */
 static int earlier_root;  /* a directory opened before the sandbox: what builderd-fs is given */
+static int earlier_oom;   /* /proc/self/oom_score_adj, opened before */
 static enum role probe_role;
 
 /* 0 or -errno out of a call that returns -1 and errno. */
@@ -414,11 +415,32 @@ static int many_files(void)
 	return 0;
 }
 
+static int memory_file(void)
+{
+	AUTO_CLOSE int fd = memfd_create("x", MFD_CLOEXEC);
+
+	return rc_of(fd);
+}
+
+static int shared_memory(void)
+{
+	return mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? -errno : 0;
+}
+
 #ifndef WITH_SANITIZE /* the limit is not set there: the shadow memory counts as data */
 static int much_memory(void)
 {
 	return mmap(NULL, 8ul << 30, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) ==
 	                       MAP_FAILED
+	               ? -errno
+	               : 0;
+}
+#endif
+
+#ifndef WITH_SANITIZE
+static int many_addresses(void)
+{
+	return mmap(NULL, 1ul << 30, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == MAP_FAILED
 	               ? -errno
 	               : 0;
 }
@@ -469,6 +491,15 @@ static int must_flags(void)
 	if (fd < 10 || fd_set_nonblock(fd, true) < 0 || fd_set_cloexec(fd, false) < 0)
 		return -errno;
 	return rc_of(fcntl(fd, F_DUPFD, 20));
+}
+
+static int must_go_first(void)
+{
+	char text[16] = "";
+
+	if (pread(earlier_oom, text, sizeof(text) - 1, 0) < 0)
+		return -errno;
+	return (atoi(text) == 1000) == (probe_role != ROLE_API) ? 0 : -ERANGE;
 }
 
 /* A PID namespace of its own: nobody else can be named. */
@@ -622,14 +653,18 @@ static const struct attempt {
         {"become dumpable", become_dumpable, ANY},
         {"disarm PDEATHSIG", leave_pdeathsig, ANY},
         {"a call of another ABI", wrong_abi, ANY},
+        {"a memory file", memory_file, U | S},
+        {"shared memory", shared_memory, U | S},
         {"10000 descriptors", many_files, ANY},
 #ifndef WITH_SANITIZE
         {"8 GiB of memory", much_memory, ANY},
+        {"1 GiB of addresses", many_addresses, U},
 #endif
         {"must: threads", must_thread, ANY},
         {"must: memory and stdio", must_stdio, ANY},
         {"must: own uid, not dumpable", must_be_unprivileged, ANY},
         {"must: descriptor flags", must_flags, ANY},
+        {"must: the OOM killer's order", must_go_first, ANY},
         {"must: a PID namespace of its own", must_be_alone, F | U | S},
         {"must: the kept directory", must_keep_dir, A},
         {"must: listen", must_listen, A},
@@ -648,6 +683,7 @@ static int child_main(char **argv)
 	keep_dir = o.keep_dir = argv[4];
 	outside_pid = atoi(argv[5]);
 	earlier_root = open(keep_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	earlier_oom = open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC);
 	int rc = sandbox_enter(probe_role, &o, &e);
 	if (rc < 0) {
 		fprintf(stderr, "%s\n", e.msg);
