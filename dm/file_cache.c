@@ -12,8 +12,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "base/buf.h"
 #include "base/cleanup.h"
+#include "cache_list.h"
 
 /* Call FN for each regular file of tenants/TENANT/KIND. */
 typedef void file_fn(void *arg, const char *tenant, const char *kind, const char *name, const struct stat *st);
@@ -66,45 +66,11 @@ int file_usage(struct store *s, struct store_usage *out, struct err *e)
 
 /* --- trim -------------------------------------------------------------------------------------------------------- */
 
-struct cached {
-	int64_t last_use_ms;
-	uint64_t bytes;
-	char tenant[TENANT_ID_MAX];
-	bool is_chain;
-	struct digest chain;
-	char *blob; /* owns: file name */
-};
-
-struct cache_list {
-	struct cached *items; /* owns */
-	size_t n;
-	uint64_t bytes;
-};
-
-static void cache_list_free(struct cache_list *l)
-{
-	for (size_t i = 0; i < l->n; i++)
-		free(l->items[i].blob);
-	free(l->items);
-}
-
-static struct cached *cache_list_add(struct cache_list *l, const char *tenant, const struct stat *st)
-{
-	l->items = xrealloc(l->items, (l->n + 1) * sizeof(*l->items));
-	struct cached *c = &l->items[l->n++];
-
-	*c = (struct cached){.bytes = (uint64_t)st->st_blocks * 512};
-	c->last_use_ms = (int64_t)st->st_mtim.tv_sec * 1000 + st->st_mtim.tv_nsec / 1000000;
-	snprintf(c->tenant, sizeof(c->tenant), "%s", tenant);
-	l->bytes += c->bytes;
-	return c;
-}
-
 /* A download under way is somebody's work, not cache. */
 static void blob_add(void *arg, const char *tenant, const char *kind, const char *name, const struct stat *st)
 {
 	if (name[0] != '.')
-		cache_list_add(arg, tenant, st)->blob = xstrdup(name);
+		cache_list_blob(arg, tenant, name, st);
 }
 
 static int tenant_blobs(struct store *s, const char *tenant, void *arg, struct err *e)
@@ -124,24 +90,15 @@ static int chains_add(struct store *s, struct cache_list *l, struct err *e)
 		if (fstatat(s->dirfd, file_chain_path(rows[i].tenant, &rows[i].chain, ".ext4").text, &st,
 		            AT_SYMLINK_NOFOLLOW) < 0)
 			continue;
-		struct cached *c = cache_list_add(l, rows[i].tenant, &st);
-		c->is_chain = true;
-		c->chain = rows[i].chain;
-		c->last_use_ms = rows[i].last_use_ms;
+		cache_list_chain(l, &rows[i], (uint64_t)st.st_blocks * 512);
 	}
 	return rc;
 }
 
-static int oldest_first(const void *a, const void *b)
-{
-	const struct cached *x = a, *y = b;
-
-	return (x->last_use_ms > y->last_use_ms) - (x->last_use_ms < y->last_use_ms);
-}
-
 /* A build that reads one of these holds a descriptor: it goes on, and the bytes come back when it is done. */
-static int cached_drop(struct store *s, const struct cached *c, struct err *e)
+static int cached_drop(void *arg, const struct cached *c, struct err *e)
 {
+	struct store *s = arg;
 	struct file_path p = c->is_chain ? file_chain_path(c->tenant, &c->chain, ".ext4")
 	                                 : file_path(c->tenant, "blobs", c->blob, "");
 	int rc = c->is_chain ? volumes_db_chain_delete(s->db, c->tenant, &c->chain, e) : 0;
@@ -159,15 +116,5 @@ int file_trim(struct store *s, uint64_t *freed, struct err *e)
 	*freed = 0;
 	if (rc == 0)
 		rc = chains_add(s, &l, e);
-	if (rc < 0 || l.bytes <= s->cache_max_bytes)
-		return rc;
-	qsort(l.items, l.n, sizeof(*l.items), oldest_first);
-	for (size_t i = 0; i < l.n && l.bytes > s->cache_max_bytes && rc == 0; i++) {
-		rc = cached_drop(s, &l.items[i], e);
-		if (rc == 0) {
-			l.bytes -= l.items[i].bytes;
-			*freed += l.items[i].bytes;
-		}
-	}
-	return rc;
+	return rc < 0 ? rc : cache_list_trim(&l, s->cache_max_bytes, cached_drop, s, freed, e);
 }

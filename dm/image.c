@@ -72,23 +72,32 @@ static int tool_failed(const char *what, const struct tool_result *r, struct err
 	return err_kind_set(e, -EIO, ERR_KIND_INTERNAL, "%s: status 0x%x: %s", what, (unsigned)r->status, r->text);
 }
 
-int image_make(int fd, uint64_t size_bytes, uint64_t inodes, struct err *e)
+/* mke2fs, for a device of SIZE bytes that reads as zeros. */
+int image_format(int fd, uint64_t size_bytes, uint64_t inodes, bool has_journal, struct err *e)
 {
-	char inodes_text[24];
-	const char *const argv[] = {MKE2FS, "-q", "-F", "-O", FEATURES, "-b", "4096", "-I", "256", "-m", "0", "-N",
+	char inodes_text[24], blocks_text[24];
+	const char *const argv[] = {MKE2FS, "-q", "-F", "-O", has_journal ? FEATURES ",has_journal" : FEATURES,
+	        has_journal ? "-J" : "-q", has_journal ? "size=16" : "-q", "-b", "4096", "-I", "256", "-m", "0", "-N",
 	        inodes_text, "-E",
-	        "root_owner=0:0,lazy_itable_init=1,nodiscard,assume_storage_prezeroed=1,hash_seed=" HASH_SEED,
-	        TOOL_PATH, NULL};
+	        "root_owner=0:0,lazy_itable_init=1,lazy_journal_init=1,nodiscard,assume_storage_prezeroed=1,"
+	        "hash_seed=" HASH_SEED,
+	        TOOL_PATH, blocks_text, NULL};
 	uint64_t by_size = size_bytes / IMAGE_BYTES_PER_INODE;
 	struct tool_result r;
 
 	snprintf(inodes_text, sizeof(inodes_text), "%" PRIu64, inodes > by_size ? inodes : by_size);
-	if (ftruncate(fd, (off_t)size_bytes) < 0)
-		return image_error(e, -errno, "size an image");
+	snprintf(blocks_text, sizeof(blocks_text), "%" PRIu64, size_bytes / 4096);
 	int rc = tool_run(argv, fd, TOOL_TIMEOUT_MS, &r, e);
 	if (rc < 0)
 		return rc;
 	return tool_succeeded(&r) ? 0 : tool_failed("make an ext4 file system", &r, e);
+}
+
+int image_make(int fd, uint64_t size_bytes, uint64_t inodes, struct err *e)
+{
+	if (ftruncate(fd, (off_t)size_bytes) < 0)
+		return image_error(e, -errno, "size an image");
+	return image_format(fd, size_bytes, inodes, false, e);
 }
 
 /* Some file systems answer SEEK_HOLE with "all is data"; the copy is to be sparse all the same. */
@@ -188,11 +197,20 @@ int image_inodes(int fd, uint64_t *total, uint64_t *free_inodes, struct err *e)
 	return 0;
 }
 
-int image_grow(int fd, uint64_t size_bytes, struct err *e)
+int image_fill_device(int fd, struct err *e)
 {
 	/* -f: no "run e2fsck first"; the kernel has just unmounted it, and the product is checked anyway */
 	const char *const argv[] = {RESIZE2FS, "-f", TOOL_PATH, NULL};
 	struct tool_result r;
+	int rc = tool_run(argv, fd, TOOL_TIMEOUT_MS, &r, e);
+
+	if (rc < 0)
+		return rc;
+	return tool_succeeded(&r) ? 0 : tool_failed("enlarge an ext4 file system", &r, e);
+}
+
+int image_grow(int fd, uint64_t size_bytes, struct err *e)
+{
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
@@ -201,10 +219,7 @@ int image_grow(int fd, uint64_t size_bytes, struct err *e)
 		return 0;
 	if (ftruncate(fd, (off_t)size_bytes) < 0)
 		return image_error(e, -errno, "enlarge an image");
-	int rc = tool_run(argv, fd, TOOL_TIMEOUT_MS, &r, e);
-	if (rc < 0)
-		return rc;
-	return tool_succeeded(&r) ? 0 : tool_failed("enlarge an ext4 file system", &r, e);
+	return image_fill_device(fd, e);
 }
 
 int image_check(int fd, struct err *e)

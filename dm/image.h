@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * ext4 images in files: made, copied, grown, checked. Every image here is unmounted.
+ * ext4 images, in files and on block devices: made, copied, grown, checked. Every image here is unmounted.
  * A full medium is -ENOSPC with kind DISK_FULL everywhere.
  */
 #ifndef DM_IMAGE_H
@@ -22,6 +22,13 @@ uint64_t image_size(uint64_t size_bytes, uint64_t inodes);
 
 /* Make an empty file system on the empty file FD, which becomes SIZE bytes long (from image_size) and stays sparse. */
 int image_make(int fd, uint64_t size_bytes, uint64_t inodes, struct err *e);
+
+/* The same on a block device of at least that size that reads as zeros. HAS_JOURNAL: it will live through power cuts,
+ * mounted. */
+int image_format(int fd, uint64_t size_bytes, uint64_t inodes, bool has_journal, struct err *e);
+
+/* Make the unmounted file system on the block device FD as big as the device. */
+int image_fill_device(int fd, struct err *e);
 
 /* Whether image_copy() below DIRFD is free: the file system shares blocks between files (FICLONE). */
 bool image_can_clone(int dirfd);

@@ -17,9 +17,9 @@ struct setting {
 	const char *key, *value; /* value NULL: a flag */
 };
 
+static const struct setting no_barrier = {"nobarrier", NULL}; /* a build is made durable once, at seal */
 static const struct setting settings[] = {
-        {"nobarrier", NULL},     /* durability is one fsync of the file, at seal */
-        {"noinit_itable", NULL}, /* the tables of a sparse file are zero */
+        {"noinit_itable", NULL}, /* the tables of a sparse file, of a new thin device are zero */
         {"errors", "remount-ro"},
 };
 
@@ -42,7 +42,7 @@ static int fs_set(int fs, const struct setting *s)
 	return (int)syscall(SYS_fsconfig, fs, s->value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG, s->key, s->value, 0);
 }
 
-int mount_detached(const char *device, struct err *e)
+static int mount_ext4(const char *device, bool has_barriers, struct err *e)
 {
 	const struct setting source = {"source", device};
 	AUTO_CLOSE int fs = (int)syscall(SYS_fsopen, "ext4", FSOPEN_CLOEXEC);
@@ -51,6 +51,8 @@ int mount_detached(const char *device, struct err *e)
 		return err_sys(e, -errno, "start mounting an ext4");
 	if (fs_set(fs, &source) < 0)
 		return fs_error(e, fs, "name the device", device);
+	if (!has_barriers && fs_set(fs, &no_barrier) < 0)
+		return fs_error(e, fs, no_barrier.key, device);
 	for (size_t i = 0; i < ARRAY_LEN(settings); i++)
 		if (fs_set(fs, &settings[i]) < 0)
 			return fs_error(e, fs, settings[i].key, device);
@@ -63,6 +65,16 @@ int mount_detached(const char *device, struct err *e)
 	/* Closing mnt takes the mount out of its own namespace; the root's descriptor keeps it alive and usable. */
 	int root = openat(mnt, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return root < 0 ? err_sys(e, -errno, "open the root of %s", device) : root;
+}
+
+int mount_detached(const char *device, struct err *e)
+{
+	return mount_ext4(device, false, e);
+}
+
+int mount_detached_durable(const char *device, struct err *e)
+{
+	return mount_ext4(device, true, e);
 }
 
 static bool has_filesystem(const char *want)

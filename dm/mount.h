@@ -10,6 +10,9 @@
  * also after a kill -9. Returns a descriptor of its root directory, which holds the mount. */
 int mount_detached(const char *device, struct err *e);
 
+/* The same for an ext4 with a journal that outlives builds: with barriers. */
+int mount_detached_durable(const char *device, struct err *e);
+
 /* The kernel has ext4 and FUSE. */
 int mount_probe(struct err *e);
 

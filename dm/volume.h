@@ -26,6 +26,13 @@ struct store_options {
 	const char *state_dir;    /* absolute */
 	unsigned fetch_uid;       /* owner of the blob directories */
 	uint64_t cache_max_bytes; /* blobs and chains that no build uses may take this much */
+
+	/* dm only; empty texts: not configured */
+	const char *dm_data_device, *dm_metadata_device; /* no metadata device: a part of the data device */
+	const char *dm_loop_file;                        /* instead of a device, for trials */
+	uint64_t dm_loop_bytes;                          /* of a new loop file */
+	const char *dm_master_key_file;                  /* "": STATE_DIR/dm/master.key */
+	uint64_t dm_tenant_bytes;                        /* virtual size of a new tenant's volume */
 };
 
 struct chain_info {
@@ -120,5 +127,6 @@ struct volume_ops {
 void volume_stop_fd_set(int fd);
 
 extern const struct volume_ops volume_file_ops;
+extern const struct volume_ops volume_dm_ops;
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * volumes.db: what the file backend knows of chains and rootfs. SQLite, WAL, synchronous=FULL: a row that was written
- * is durable. The only user of <sqlite3.h> here. Calls may come from any thread; a mutex makes them one at a time.
+ * volumes.db: what a backend knows of chains and rootfs, and what the dm backend knows of pools and the devices in
+ * them. SQLite, WAL, synchronous=FULL: a row that was written is durable. The only user of <sqlite3.h> here. Calls may
+ * come from any thread; a mutex makes them one at a time.
  */
 #ifndef DM_VOLUMES_DB_H
 #define DM_VOLUMES_DB_H
@@ -56,5 +57,59 @@ int volumes_db_rootfs_find(struct volumes_db *db, const char *tenant, const stru
         struct rootfs_row *out, struct err *e);
 int volumes_db_rootfs_delete(struct volumes_db *db, const char *tenant, const char *build, struct err *e);
 int volumes_db_rootfs_list(struct volumes_db *db, struct rootfs_row **out, size_t *n, struct err *e);
+
+/* --- pools and their thin devices ----------------------------------------------------------------------------------
+ */
+/*
+ * A pool's own metadata and these rows are two stores; the pool's transaction id ties them together. begin (a durable
+ * intent) → one message to the pool → set_transaction_id → finish, or abort when the message was refused.
+ */
+#define POOL_UUID_MAX 33 /* 32 hex digits */
+#define DEVICE_KIND_MAX 12
+#define DEVICE_NAME_MAX 136 /* a chain's hex digits */
+
+struct pool_row {
+	int64_t id;
+	char uuid[POOL_UUID_MAX];
+	char tenant[TENANT_ID_MAX]; /* "": the outer pool */
+	uint64_t tid;
+};
+
+struct device_row {
+	int64_t pool;
+	uint32_t id; /* in its pool; never used again */
+	char kind[DEVICE_KIND_MAX], name[DEVICE_NAME_MAX];
+	uint64_t size_bytes, own_bytes; /* own: not shared with what it was made from, about */
+	bool is_ready;                  /* what is in it is complete */
+};
+
+enum intent_op { INTENT_CREATE = 1, INTENT_DELETE = 2 };
+
+struct intent_row {
+	uint64_t tid; /* what the pool's transaction id will be */
+	int op;       /* enum intent_op */
+	uint32_t device;
+};
+
+int volumes_db_pool_add(
+        struct volumes_db *db, const char *tenant, const char *uuid, struct pool_row *out, struct err *e);
+/* -ENOENT: no row, no sentence. So for the look-ups below. */
+int volumes_db_pool_get(struct volumes_db *db, const char *tenant, struct pool_row *out, struct err *e);
+/* With its devices and intent. */
+int volumes_db_pool_delete(struct volumes_db *db, int64_t pool, struct err *e);
+
+/* A new device's row with its id in DEV->id, and the intent; pool, kind, name, size are the caller's. */
+int volumes_db_create_begin(struct volumes_db *db, struct device_row *dev, struct err *e);
+int volumes_db_delete_begin(struct volumes_db *db, int64_t pool, uint32_t id, struct err *e);
+int volumes_db_intent_finish(struct volumes_db *db, int64_t pool, struct err *e);
+int volumes_db_intent_abort(struct volumes_db *db, int64_t pool, struct err *e);
+int volumes_db_intent_get(struct volumes_db *db, int64_t pool, struct intent_row *out, struct err *e);
+
+int volumes_db_device_get(
+        struct volumes_db *db, int64_t pool, const char *kind, const char *name, struct device_row *out, struct err *e);
+/* Kind, name, sizes, is_ready. */
+int volumes_db_device_update(struct volumes_db *db, const struct device_row *dev, struct err *e);
+/* In the order of their ids. The caller frees *OUT. */
+int volumes_db_device_list(struct volumes_db *db, int64_t pool, struct device_row **out, size_t *n, struct err *e);
 
 #endif

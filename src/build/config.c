@@ -58,13 +58,22 @@ static const struct option options[] = {
                 "how long a stopping daemon waits for requests and builds"),
         CHOICE("LOG_LEVEL", log_level, "info", "debug info warn error", "what is logged"),
         CHOICE("LOG_FORMAT", log_format, "text", "text json", "how it is logged"),
-        CHOICE("STORAGE_BACKEND", storage_backend, "auto", "auto file",
-                "where volumes live; auto takes what the kernel has"),
+        CHOICE("STORAGE_BACKEND", storage_backend, "auto", "auto dm file",
+                "where volumes live; auto takes dm if a pool is configured and the kernel has what it needs"),
         TEXT("STATE_DIR", state_dir, STATEDIR, "volumes, caches and products; an absolute path"),
         NUMBER("STORAGE_RETENTION_DAYS", retention_days, "30", 1, 36500, "finished builds are kept this long"),
         NUMBER("STORAGE_MAX_SIZE_GB", max_size_gb, "100", 1, 1 << 20, "all tenants together"),
         NUMBER("STORAGE_CACHE_MAX_SIZE_GB", cache_max_size_gb, "50", 0, 1 << 20,
                 "layer chains and blobs that no build uses"),
+        TEXT("DM_DATA_DEVICE", dm_data_device, "",
+                "block device of the dm backend's pool; it must be blank, or builderd's already"),
+        TEXT("DM_METADATA_DEVICE", dm_metadata_device, "",
+                "block device of that pool's metadata; empty = a part of the data device"),
+        TEXT("DM_LOOP_FILE", dm_loop_file, "", "a file instead of a device, for trials"),
+        NUMBER("DM_LOOP_SIZE_GB", dm_loop_size_gb, "20", 1, 1 << 14, "size of a new loop file, sparse"),
+        TEXT("DM_MASTER_KEY_FILE", dm_master_key_file, "",
+                "32 bytes, mode 0400, under which tenants' keys are sealed; default STATE_DIR/dm/master.key"),
+        NUMBER("DM_TENANT_SIZE_GB", dm_tenant_size_gb, "64", 1, 1 << 14, "virtual size of a new tenant's volume"),
         CHOICE("DATABASE_TYPE", database_type, "sqlite", "sqlite", "job store"),
         TEXT("DATABASE_DATA_DIR", database_dir, "", "directory of the job store; default STATE_DIR/jobs"),
         TEXT("DOCKER_REGISTRY_MIRROR", registry_mirror, "", "mirror asked before docker.io, a URL"),
@@ -258,6 +267,11 @@ static int check_whole(const struct config *c, struct err *e)
 {
 	if (c->state_dir[0] != '/')
 		return err_set(e, -EINVAL, CONFIG_PREFIX "STATE_DIR=\"%s\": expected an absolute path", c->state_dir);
+	if (c->dm_data_device[0] && c->dm_loop_file[0])
+		return err_set(e, -EINVAL,
+		        CONFIG_PREFIX "DM_DATA_DEVICE=\"%s\" and " CONFIG_PREFIX
+		                      "DM_LOOP_FILE=\"%s\": expected one of them",
+		        c->dm_data_device, c->dm_loop_file);
 	if (c->local_images_dir[0] && c->local_images_dir[0] != '/')
 		return err_set(e, -EINVAL, CONFIG_PREFIX "LOCAL_IMAGES_DIR=\"%s\": expected an absolute path",
 		        c->local_images_dir);

@@ -24,13 +24,19 @@
 #define STORAGE_REPORT_MS 10000
 
 /* In the order in which "auto" takes them. */
-static const struct volume_ops *const backends[] = {&volume_file_ops};
+static const struct volume_ops *const backends[] = {&volume_dm_ops, &volume_file_ops};
 
 static struct store_options store_options(const struct config *c)
 {
 	return (struct store_options){.state_dir = c->state_dir,
 	        .fetch_uid = CONFIG_UID_FETCH(c),
-	        .cache_max_bytes = c->cache_max_size_gb << 30};
+	        .cache_max_bytes = c->cache_max_size_gb << 30,
+	        .dm_data_device = c->dm_data_device,
+	        .dm_metadata_device = c->dm_metadata_device,
+	        .dm_loop_file = c->dm_loop_file,
+	        .dm_loop_bytes = c->dm_loop_size_gb << 30,
+	        .dm_master_key_file = c->dm_master_key_file,
+	        .dm_tenant_bytes = c->dm_tenant_size_gb << 30};
 }
 
 int monitor_check_host(const struct config *c)

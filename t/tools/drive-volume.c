@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Drives the `file` backend for the tests: drive-volume STATE_DIR STEP...; each step prints a line, the first that
- * fails ends the run with exit code 1. One tenant, one volume at a time; CACHE_MAX in the environment is
- * cache_max_bytes. create BUILD PARENT|- MIB INODES   mount   fill NAME MIB   copy DIR   sum NAME   remove NAME   grow
- * MIB   unmount check   hash   snapshot KEY   snapshot-cheap KEY   seal KEY   discard   find KEY   share BUILD KEY open
- * BUILD   delete BUILD blob NAME MIB   stop-in MS   usage   trim   threads N   pause   shell CMD   probe   times (print
- * the milliseconds of each step from here on)
+ * Drives a backend for the tests (`dm` if DM_DATA_DEVICE or DM_LOOP_FILE is in the environment, else `file`):
+ * drive-volume STATE_DIR STEP...; each step prints a line, the first that fails ends the run with exit code 1. One
+ * tenant, one volume at a time; CACHE_MAX in the environment is cache_max_bytes. create BUILD PARENT|- MIB INODES mount
+ * fill NAME MIB   copy DIR   sum NAME   remove NAME   grow MIB   unmount check   hash   snapshot KEY   snapshot-cheap
+ * KEY   seal KEY   discard   find KEY   share BUILD KEY open BUILD   delete BUILD blob NAME MIB   stop-in MS   usage
+ * trim   threads N   pause   shell CMD   probe   times (print the milliseconds of each step from here on)
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +28,7 @@
 #define TENANT "acme"
 #define MIB (1024 * 1024)
 
-static const struct volume_ops *const ops = &volume_file_ops;
+static const struct volume_ops *ops = &volume_file_ops;
 static struct store *store;
 static struct store_options options;
 static struct volume *volume;
@@ -426,6 +426,25 @@ static int step_run(const struct step *s, char **args)
 	return rc;
 }
 
+static uint64_t env_mib(const char *name, uint64_t fallback)
+{
+	const char *text = getenv(name);
+
+	return text ? mib(text) : fallback * MIB;
+}
+
+static void dm_options(void)
+{
+	options.dm_data_device = getenv("DM_DATA_DEVICE");
+	options.dm_metadata_device = getenv("DM_METADATA_DEVICE");
+	options.dm_loop_file = getenv("DM_LOOP_FILE");
+	options.dm_loop_bytes = env_mib("DM_LOOP_MIB", 1024);
+	options.dm_master_key_file = getenv("DM_MASTER_KEY_FILE");
+	options.dm_tenant_bytes = env_mib("DM_TENANT_MIB", 8192);
+	if (options.dm_data_device || options.dm_loop_file)
+		ops = &volume_dm_ops;
+}
+
 int main(int argc, char **argv)
 {
 	struct err e = ERR_INIT;
@@ -439,6 +458,7 @@ int main(int argc, char **argv)
 	options = (struct store_options){.state_dir = argv[1],
 	        .fetch_uid = 64002,
 	        .cache_max_bytes = max ? strtoull(max, NULL, 10) : UINT64_MAX};
+	dm_options();
 	if (ops->open(&options, &store, &e) < 0) {
 		printf("open failed: %s: %s\n", err_kind_name(e.kind), e.msg);
 		return 1;

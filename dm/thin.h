@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The `dm` backend, shared by its own files only.
+ *
+ *   data device (or loop file)   1 MiB label | metadata, unless it has a device of its own | data
+ *   └ outer thin pool            blocks of 1 MiB, not zeroed (what leaks is ciphertext under another key)
+ *     └ thin volume per tenant
+ *       └ LUKS2
+ *         ├ linear: metadata     then a spare region of the same size, for thin_repair
+ *         └ linear: data
+ *           └ inner thin pool    blocks of 64 KiB, zeroed, error when full
+ *             ├ golden-<class>   an empty ext4, never mounted
+ *             ├ cache            ext4 with a journal, mounted nowhere: blobs/, metadata/<build>.json
+ *             ├ chain-<hex>      snapshot after a layer, never active
+ *             ├ build-<build>    while a build writes it
+ *             └ rootfs-<build>   the product, active read-only
+ *
+ * STATE_DIR/dm/   lock   volumes.db (volumes_db.h)   keys/<tenant>.<generation> (keys.h)   master.key unless configured
+ *
+ * Locks, in this order: a tenant's, a pool's. A device becomes something (chain, rootfs) by its row in volumes.db,
+ * which is the last step; the deletion of that row is the first step of a removal. So after a crash, whatever has no
+ * row is garbage (thin_tenant.c, leftovers).
+ */
+#ifndef DM_THIN_H
+#define DM_THIN_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "dm.h"
+#include "dm/volume.h"
+#include "ipc/message.h"
+#include "keys.h"
+#include "volumes_db.h"
+
+#define THIN_STATE_DIR_MAX 120
+#define THIN_TIMEOUT_MS 10000 /* how long a device may stay in use after we let go of it */
+
+struct thin_name {
+	char text[DM_DEVICE_NAME_MAX];
+};
+
+/* A thin pool that is up, the outer one or a tenant's. */
+struct pool {
+	struct volumes_db *db;
+	struct pool_row row;
+	pthread_mutex_t lock; /* one change at a time */
+	char refusal[256];    /* why it is not written to, "" if it is; under lock */
+};
+
+struct pool_layout {
+	uint64_t block_bytes;
+	uint64_t data_bytes;
+	const char *features; /* "1 error_if_no_space" */
+};
+
+struct pool_usage {
+	uint64_t tid;
+	uint64_t data_used, data_total; /* bytes */
+	uint64_t meta_used, meta_total; /* metadata blocks */
+	bool needs_check, has_failed, is_read_only;
+};
+
+/* --- thin_pool.c ---------------------------------------------------------------------------------------------------
+ */
+
+/* builderd-<first 8 digits of the pool's uuid>-KIND-<hex id> */
+struct thin_name thin_name(const struct pool_row *pool, const char *kind, uint32_t id);
+int thin_activate(const struct pool_row *pool, const char *kind, uint32_t id, const struct dm_table *t, struct err *e);
+/* SIZE bytes of DEVICE (a path) from OFFSET on. */
+int thin_linear(const struct pool_row *pool, const char *kind, const char *device, uint64_t offset, uint64_t size,
+        struct err *e);
+void thin_uuid_make(char out[POOL_UUID_MAX]);
+/* Zero the first bytes of a device that is up, so that the kernel makes new pool metadata there. */
+int thin_wipe_start(const char *path, uint64_t offset, struct err *e);
+
+/* Its two linear devices, "meta" and "data", are up: bring the pool up, and bring kernel and database together. A pool
+ * that disagrees with the database comes up all the same; p->refusal says why nothing may be changed. */
+int pool_up(struct pool *p, const struct pool_layout *l, struct err *e);
+int pool_down(struct pool *p, struct err *e);
+int pool_usage_get(const struct pool *p, struct pool_usage *out, struct err *e);
+/* There is room for WANTED bytes more, and metadata below 80 %. */
+int pool_room_check(const struct pool *p, uint64_t wanted, const char *what, struct err *e);
+
+/* One transaction each. ORIGIN (not active, or suspended): a snapshot of it; NULL: an empty device. */
+int pool_create(struct pool *p, const char *kind, const char *name, uint64_t size_bytes,
+        const struct device_row *origin, struct device_row *out, struct err *e);
+/* Takes it down; gives its blocks back to what lies below, then deletes it. */
+int pool_delete(struct pool *p, const struct device_row *dev, struct err *e);
+
+int device_up(const struct pool *p, const struct device_row *dev, bool is_read_only, struct err *e);
+int device_down(const struct pool *p, const struct device_row *dev, struct err *e);
+int device_open(const struct pool *p, const struct device_row *dev, int flags, struct err *e);
+struct thin_name device_name(const struct pool *p, const struct device_row *dev);
+
+/* --- thin_tenant.c --------------------------------------------------------------------------------------------------
+ */
+
+struct tenant {
+	struct tenant *next;
+	char id[TENANT_ID_MAX];
+	pthread_mutex_t lock; /* names in the pool: who makes a chain, a golden, a product */
+	bool is_open;
+	struct device_row outer; /* its thin volume */
+	struct pool pool;
+	int cache_fd; /* owns: root of the cache */
+};
+
+struct store {
+	char dir[THIN_STATE_DIR_MAX]; /* STATE_DIR/dm */
+	int dirfd, lock_fd, keys_fd;  /* own */
+	unsigned fetch_uid;
+	uint64_t cache_max_bytes, tenant_bytes;
+	struct master_key master;
+	struct volumes_db *db; /* owns */
+	struct pool outer;
+	pthread_mutex_t lock; /* the list */
+	struct tenant *tenants;
+};
+
+/* The tenant, opened; made if it does not exist and MAY_CREATE (else -ENOENT without a sentence). */
+int tenant_get(struct store *s, const char *id, bool may_create, struct tenant **out, struct err *e);
+/* Open all that exist. One that cannot be opened is logged, and the error met again by whoever asks for it. */
+int tenants_open(struct store *s, struct err *e);
+/* Take down what nobody uses. */
+void tenants_close(struct store *s);
+
+/* --- thin_outer.c ----------------------------------------------------------------------------------------------------
+ */
+
+/* Set up or adopt the outer pool and bring it up. */
+int outer_up(struct store *s, const struct store_options *o, struct err *e);
+void outer_down(struct store *s);
+bool outer_is_configured(const struct store_options *o);
+
+/* --- thin_volume.c ---------------------------------------------------------------------------------------------------
+ */
+
+struct volume {
+	struct store *store;
+	struct tenant *tenant;
+	struct device_row dev;
+	uint64_t chain_bytes; /* used_bytes of the chain it was last equal to */
+	int root_fd;          /* owns, while mounted */
+};
+
+int thin_chain_find(
+        struct store *s, const char *tenant, const struct digest *chain, struct chain_info *out, struct err *e);
+int thin_create(struct store *s, const char *tenant, const char *build, const struct digest *parent,
+        uint64_t size_bytes, uint64_t inodes, struct volume **out, struct err *e);
+int thin_mount(struct volume *v, struct err *e);
+int thin_unmount(struct volume *v, struct err *e);
+int thin_grow(struct volume *v, int root_fd, uint64_t size_bytes, struct err *e);
+uint64_t thin_size(const struct volume *v);
+int thin_snapshot(struct volume *v, const struct digest *chain_id, const struct chain_info *info, struct err *e);
+int thin_check(struct volume *v, struct err *e);
+int thin_open_raw(struct volume *v, struct err *e);
+void thin_discard(struct volume *v);
+void thin_volume_free(struct volume *v);
+/* Forget the chain, delete its device. Under the tenant's lock. */
+int thin_chain_delete(struct store *s, struct tenant *t, const struct digest *chain, struct err *e);
+
+/* --- thin_rootfs.c ---------------------------------------------------------------------------------------------------
+ */
+
+int thin_seal(struct volume *v, const struct digest *product_key, const char *metadata, size_t metadata_len,
+        struct rootfs_info *info, struct err *e);
+int thin_share(struct store *s, const char *tenant, const char *build, const struct digest *product_key,
+        struct rootfs_info *info, char **metadata, size_t *metadata_len, struct err *e);
+int thin_rootfs_open(struct store *s, const char *tenant, const char *build, struct rootfs_info *info, struct err *e);
+int thin_rootfs_delete(struct store *s, const char *tenant, const char *build, uint64_t *freed, struct err *e);
+
+/* --- thin_cache.c ----------------------------------------------------------------------------------------------------
+ */
+
+int thin_blob_dir(struct store *s, const char *tenant, struct err *e);
+int thin_trim(struct store *s, uint64_t *freed, struct err *e);
+
+#endif

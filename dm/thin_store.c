@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The `dm` backend: open, close, the table of operations. thin.h says how things lie on each other. */
+#include "thin.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "image.h"
+#include "mount.h"
+
+static int thin_probe(const struct store_options *o, struct err *e)
+{
+	static const char *const targets[] = {"linear", "thin-pool", "thin", "crypt"};
+	int rc = 0;
+
+	if (!outer_is_configured(o))
+		return err_set(e, -ENODEV, "no pool is configured: neither DM_DATA_DEVICE nor DM_LOOP_FILE is set");
+	dm_init();
+	for (size_t i = 0; i < ARRAY_LEN(targets) && rc == 0; i++)
+		rc = dm_target_check(targets[i], e);
+	if (rc == 0)
+		rc = image_probe(e);
+	return rc < 0 ? rc : mount_probe(e);
+}
+
+/* --- open, close ------------------------------------------------------------------------------------------------- */
+
+static int directory_open(int at, const char *path, int *fd, struct err *e)
+{
+	if (mkdirat(at, path, 0700) < 0 && errno != EEXIST)
+		return err_sys(e, -errno, "make the directory %s", path);
+	*fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (*fd < 0 || fchmod(*fd, 0700) < 0)
+		return err_sys(e, -errno, "open the directory %s", path);
+	return 0;
+}
+
+static int state_dir_open(struct store *s, const struct store_options *o, struct err *e)
+{
+	if (snprintf(s->dir, sizeof(s->dir), "%s/dm", o->state_dir) >= (int)sizeof(s->dir) || o->state_dir[0] != '/')
+		return err_set(e, -EINVAL,
+		        "state directory \"%.200s\": expected an absolute path shorter than %zu bytes", o->state_dir,
+		        sizeof(s->dir) - 4);
+	if (mkdir(o->state_dir, 0700) < 0 && errno != EEXIST)
+		return err_sys(e, -errno, "make the state directory %s", o->state_dir);
+	int rc = directory_open(AT_FDCWD, s->dir, &s->dirfd, e);
+	if (rc == 0)
+		rc = directory_open(s->dirfd, "keys", &s->keys_fd, e);
+	if (rc < 0)
+		return rc;
+	s->lock_fd = openat(s->dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (s->lock_fd < 0)
+		return err_sys(e, -errno, "open %s/lock", s->dir);
+	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return err_sys(e, -errno, "%s is used by another builderd", s->dir);
+	return 0;
+}
+
+/* A new master key is made only where there is nothing yet that another one could open. */
+static int master_key_open(struct store *s, const struct store_options *o, struct err *e)
+{
+	AUTO_FREE char *path = o->dm_master_key_file && o->dm_master_key_file[0] ? xstrdup(o->dm_master_key_file)
+	                                                                         : xasprintf("%s/master.key", s->dir);
+	struct err first = ERR_INIT;
+	struct pool_row row;
+	int rc = keys_master_read(path, &s->master, &first);
+
+	if (rc == -ENOENT) {
+		rc = volumes_db_pool_get(s->db, "", &row, e);
+		if (rc == 0)
+			return err_set(e, -ENOENT,
+			        "the master key %s is missing: without it the tenants' storage cannot be opened", path);
+		if (rc != -ENOENT)
+			return rc;
+		rc = keys_master_make(path, e);
+		if (rc == 0)
+			log_info("a master key was made: keep a copy of it elsewhere", KV("file", path));
+		return rc < 0 ? rc : keys_master_read(path, &s->master, e);
+	}
+	if (rc < 0)
+		*e = first;
+	return rc;
+}
+
+static void thin_close(struct store *s)
+{
+	if (!s)
+		return;
+	tenants_close(s);
+	outer_down(s);
+	volumes_db_close(s->db);
+	keys_wipe(&s->master, sizeof(s->master));
+	cleanup_close(&s->keys_fd);
+	cleanup_close(&s->lock_fd);
+	cleanup_close(&s->dirfd);
+	pthread_mutex_destroy(&s->outer.lock);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
+static int thin_open(const struct store_options *o, struct store **out, struct err *e)
+{
+	char db_path[THIN_STATE_DIR_MAX + 16];
+	struct store *s = xcalloc(1, sizeof(*s));
+
+	dm_init();
+	s->dirfd = s->lock_fd = s->keys_fd = -1;
+	s->fetch_uid = o->fetch_uid;
+	s->cache_max_bytes = o->cache_max_bytes;
+	s->tenant_bytes = o->dm_tenant_bytes;
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_mutex_init(&s->outer.lock, NULL);
+	int rc = state_dir_open(s, o, e);
+	if (rc == 0) {
+		snprintf(db_path, sizeof(db_path), "%s/volumes.db", s->dir);
+		rc = volumes_db_open(db_path, &s->db, e);
+	}
+	if (rc == 0)
+		rc = master_key_open(s, o, e);
+	if (rc == 0)
+		rc = outer_up(s, o, e);
+	if (rc == 0)
+		rc = tenants_open(s, e);
+	if (rc < 0) {
+		thin_close(s);
+		return rc;
+	}
+	*out = s;
+	return 0;
+}
+
+static int thin_usage(struct store *s, struct store_usage *out, struct err *e)
+{
+	struct pool_usage u;
+	int rc = pool_usage_get(&s->outer, &u, e);
+
+	if (rc == 0)
+		*out = (struct store_usage){.total_bytes = u.data_total,
+		        .free_bytes = u.data_total - u.data_used,
+		        .used_bytes = u.data_used};
+	return rc;
+}
+
+const struct volume_ops volume_dm_ops = {
+        .name = "dm",
+        .probe = thin_probe,
+        .open = thin_open,
+        .close = thin_close,
+        .usage = thin_usage,
+        .blob_dir = thin_blob_dir,
+        .chain_find = thin_chain_find,
+        .create = thin_create,
+        .mount = thin_mount,
+        .unmount = thin_unmount,
+        .grow = thin_grow,
+        .size = thin_size,
+        .snapshot = thin_snapshot,
+        .check = thin_check,
+        .open_raw = thin_open_raw,
+        .seal = thin_seal,
+        .discard = thin_discard,
+        .share = thin_share,
+        .rootfs_open = thin_rootfs_open,
+        .rootfs_delete = thin_rootfs_delete,
+        .trim = thin_trim,
+};
