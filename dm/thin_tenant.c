@@ -192,6 +192,7 @@ static bool is_known(const struct tenant *t, const struct device_row *dev)
 	return dev->is_ready; /* golden, cache; a build never is */
 }
 
+/* One that somebody has open stays until the next start. */
 static int leftovers_delete(struct tenant *t, struct err *e)
 {
 	AUTO_FREE struct device_row *rows = NULL;
@@ -199,11 +200,15 @@ static int leftovers_delete(struct tenant *t, struct err *e)
 	size_t n = 0;
 	int rc = volumes_db_device_list(t->pool.db, t->pool.row.id, &rows, &n, e);
 
-	for (size_t i = 0; i < n && rc == 0; i++) {
+	for (size_t i = 0; i < n; i++) {
+		struct err why = ERR_INIT;
 		if (is_known(t, &rows[i]))
 			continue;
-		rc = pool_delete(&t->pool, &rows[i], e);
-		removed++;
+		if (pool_delete(&t->pool, &rows[i], &why) < 0)
+			log_warn("a leftover stays", KV("tenant", t->id),
+			        KV("device", device_name(&t->pool, &rows[i]).text), KV("error", why.msg));
+		else
+			removed++;
 	}
 	if (removed)
 		log_info("leftovers removed", KV("tenant", t->id), KV_U("devices", removed));

@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "digest/hash.h"
+#include "dm/dm.h"
 #include "dm/volume.h"
 
 #define TENANT "acme"
@@ -417,12 +418,14 @@ static int step_run(const struct step *s, char **args)
 {
 	struct err e = ERR_INIT;
 	int64_t start = time_mono_ms();
+	uint64_t calls = dm_calls();
 	int rc = s->run(args, &e);
 
 	if (rc < 0)
 		printf("%s failed: %s: %s (%d)\n", s->name, err_kind_name(e.kind), e.msg, rc);
 	else if (prints_times)
-		printf("%s: %lld ms\n", s->name, (long long)(time_mono_ms() - start));
+		printf("%s: %lld ms, %ju device-mapper calls\n", s->name, (long long)(time_mono_ms() - start),
+		        (uintmax_t)(dm_calls() - calls));
 	return rc;
 }
 

@@ -115,7 +115,7 @@ is "$(sql "SELECT count(*) FROM intents"):$(devices build)" "0:0" "no intent, no
 # Steps 1 and 2.
 crash open c2
 sql "INSERT INTO devices VALUES ($inner, 5001, 'build', 'x', 1048576, 0, 0); INSERT INTO intents VALUES ($inner, $(status_id "$pool")+1, 1, 5001)"
-dmsetup message "$pool" 0 "create_thin 5001"
+ok "a thin device behind the back of the database" dmsetup message "$pool" 0 "create_thin 5001"
 ok "K = D, intent, message sent: undone" drive open c2 shell "! dmsetup message $pool 0 'delete 5001' 2>/dev/null"
 is "$(sql "SELECT count(*) FROM intents"):$(devices build)" "0:0" "no intent, no device, no thin id"
 
@@ -123,8 +123,8 @@ is "$(sql "SELECT count(*) FROM intents"):$(devices build)" "0:0" "no intent, no
 crash open c2
 k=$(status_id "$pool")
 sql "INSERT INTO devices VALUES ($inner, 5002, 'build', 'x', 1048576, 0, 0); INSERT INTO intents VALUES ($inner, $k+1, 1, 5002)"
-dmsetup message "$pool" 0 "create_thin 5002"
-dmsetup message "$pool" 0 "set_transaction_id $k $((k + 1))"
+ok "a thin device behind the back of the database" dmsetup message "$pool" 0 "create_thin 5002"
+ok "and its transaction id" dmsetup message "$pool" 0 "set_transaction_id $k $((k + 1))"
 ok "K = D + 1: finished, and then collected" drive open c2 shell "! dmsetup message $pool 0 'delete 5002' 2>/dev/null"
 is "$(sql "SELECT count(*) FROM intents"):$(devices build)" "0:0" "no intent, no device, no thin id"
 
@@ -132,7 +132,7 @@ is "$(sql "SELECT count(*) FROM intents"):$(devices build)" "0:0" "no intent, no
 for sent in no yes; do
 	crash open c2
 	k=$(status_id "$pool")
-	dmsetup message "$pool" 0 "create_thin 501$k"
+	ok "a thin device behind the back of the database" dmsetup message "$pool" 0 "create_thin 501$k"
 	sql "INSERT INTO devices VALUES ($inner, 501$k, 'golden', 'g$sent', 1048576, 0, 1); INSERT INTO intents VALUES ($inner, $k+1, 2, 501$k)"
 	[ "$sent" = no ] || dmsetup message "$pool" 0 "delete 501$k"
 	ok "an interrupted deletion is finished (message sent: $sent)" drive open c2 shell "! dmsetup message $pool 0 'delete 501$k' 2>/dev/null"
@@ -166,6 +166,16 @@ chmod 440 "$state/dm/master.key"
 like "$(drive probe)" "mode 0400, it has mode 0440" "a master key that others may read is refused"
 mv -f "$tmp/master.key" "$state/dm/master.key"
 ok "the right one opens it" drive open d1
+
+# --- a tenant that has no room left
+state=$mnt/small
+dd if=/dev/zero of="$pool_disk" bs=1M count=1 conv=notrunc status=none
+export DM_TENANT_MIB=512
+out=$(drive create b1 - 1024 1000 mount fill a 600 unmount)
+like "$out" "disk-full: " "a tenant's storage fills up: $(tail -n 1 <<<"$out" | cut -c 1-100)"
+ok "the next build has room again" drive create b2 - 256 1000 mount fill a 100 unmount check seal p1 open b2
+ok "and deletion works" drive delete b2
+unset DM_TENANT_MIB
 
 # --- a loop file, for trials
 unset DM_DATA_DEVICE
