@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Power cuts: a guest that builds and deletes on the dm backend is killed at a random moment; then another looks whether what
-# was acknowledged is there, and nothing else (t/vm/dm-powercut.sh). CUTS rounds (4).
+# was acknowledged is there, and nothing else (t/vm/dm-powercut.sh). CUTS rounds (3).
 # check: limit=400
 . "$(dirname "$0")/lib/tap.sh"
 
@@ -18,8 +18,8 @@ at_work() { # it has written to the pool
 	[ "$(stat -c %Y "$tmp/pool.img")" -ge "$before" ]
 }
 
-for round in $(seq "${CUTS:-4}"); do
-	delay=$((20 + RANDOM % 60)) # tenths of a second
+for round in $(seq "${CUTS:-3}"); do
+	delay=$((30 + RANDOM % 80)) # tenths of a second
 	before=$(date +%s)
 	touch -d "@$((before - 10))" "$tmp/pool.img"
 	guest >"$tmp/work" 2>&1 9>&- &
