@@ -22,6 +22,7 @@
 #define DM_FILE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "dm/volume.h"
@@ -39,9 +40,11 @@ struct store {
 	unsigned fetch_uid;
 	uint64_t cache_max_bytes;
 	char boot_id[BOOT_ID_MAX];
-	bool has_reflink;      /* a snapshot costs nothing */
-	struct volumes_db *db; /* owns; locks itself */
-	struct syncer *syncer; /* owns; locks itself */
+	bool has_reflink;            /* a snapshot costs nothing */
+	struct volumes_db *db;       /* owns; locks itself */
+	struct syncer *syncer;       /* owns; locks itself */
+	_Atomic uint64_t used_bytes; /* what file_usage() found at used_at_ms; 0: not yet */
+	_Atomic int64_t used_at_ms;
 };
 
 struct volume {
@@ -108,6 +111,8 @@ int file_rootfs_open(struct store *s, const char *tenant, const char *build, str
 int file_rootfs_delete(struct store *s, const char *tenant, const char *build, uint64_t *freed, struct err *e);
 
 /* file_cache.c */
+/* "sha256-" or "sha512-" and the digest: nothing else is a blob. */
+bool file_blob_name_is_valid(const char *name);
 int file_trim(struct store *s, uint64_t *freed, struct err *e);
 int file_usage(struct store *s, struct store_usage *out, struct err *e);
 

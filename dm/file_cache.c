@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/loop.h"
 #include "cache_list.h"
 
 /* Call FN for each regular file of tenants/TENANT/KIND. */
@@ -51,6 +52,25 @@ static int tenant_usage(struct store *s, const char *tenant, void *arg, struct e
 	return 0;
 }
 
+/* Walking all tenants' files is a system call a file, and whoever asks may ask often. */
+#define USAGE_FRESH_MS 5000
+
+static int used_bytes(struct store *s, uint64_t *out, struct err *e)
+{
+	int64_t now = time_mono_ms(), then = atomic_load(&s->used_at_ms);
+
+	if (!then || now - then >= USAGE_FRESH_MS) {
+		uint64_t sum = 0;
+		int rc = file_tenants_each(s, tenant_usage, &sum, e);
+		if (rc < 0)
+			return rc;
+		atomic_store(&s->used_bytes, sum);
+		atomic_store(&s->used_at_ms, now);
+	}
+	*out = atomic_load(&s->used_bytes);
+	return 0;
+}
+
 int file_usage(struct store *s, struct store_usage *out, struct err *e)
 {
 	struct statvfs st;
@@ -61,21 +81,68 @@ int file_usage(struct store *s, struct store_usage *out, struct err *e)
 	        .total_bytes = (uint64_t)st.f_blocks * st.f_frsize,
 	        .free_bytes = (uint64_t)st.f_bavail * st.f_frsize,
 	};
-	return file_tenants_each(s, tenant_usage, &out->used_bytes, e);
+	return used_bytes(s, &out->used_bytes, e);
 }
 
 /* --- trim -------------------------------------------------------------------------------------------------------- */
 
-/* A download under way is somebody's work, not cache. */
-static void blob_add(void *arg, const char *tenant, const char *kind, const char *name, const struct stat *st)
+/* A blob directory belongs to the fetchers' uid, and one of them may have been taken over: what is there is judged by
+ * its name, what is remembered has a bound. */
+#define BLOBS_MAX 100000                 /* a tenant */
+#define DOWNLOAD_MAX_MS (24 * 3600000ll) /* nothing is written to a download that died */
+#define JUNK_DEPTH 16
+
+bool file_blob_name_is_valid(const char *name)
 {
-	if (name[0] != '.')
-		cache_list_blob(arg, tenant, name, st);
+	size_t n = strlen(name);
+
+	return (n == 7 + 64 && !strncmp(name, "sha256-", 7) && strspn(name + 7, "0123456789abcdef") == 64) ||
+	       (n == 7 + 128 && !strncmp(name, "sha512-", 7) && strspn(name + 7, "0123456789abcdef") == 128);
+}
+
+static void junk_remove(int dir, const char *name, int depth)
+{
+	if (unlinkat(dir, name, 0) == 0 || errno != EISDIR || !depth)
+		return;
+	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	AUTO_DIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	if (!d) {
+		cleanup_close(&fd);
+		return;
+	}
+	for (struct dirent *entry; (entry = readdir(d));)
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			junk_remove(dirfd(d), entry->d_name, depth - 1);
+	unlinkat(dir, name, AT_REMOVEDIR);
+}
+
+/* A download under way is somebody's work, not cache, as long as it is written to. */
+static bool is_download(const char *name, const struct stat *st)
+{
+	return !strncmp(name, ".tmp-", 5) && S_ISREG(st->st_mode) &&
+	       time_wall_ms() - (int64_t)st->st_mtim.tv_sec * 1000 < DOWNLOAD_MAX_MS;
 }
 
 static int tenant_blobs(struct store *s, const char *tenant, void *arg, struct err *e)
 {
-	files_each(s, tenant, "blobs", blob_add, arg);
+	int fd = openat(
+	        s->dirfd, file_path(tenant, "blobs", NULL, "").text, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	AUTO_DIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	size_t n = 0;
+	struct stat st;
+
+	if (!d)
+		cleanup_close(&fd);
+	for (struct dirent *entry; d && (entry = readdir(d));) {
+		const char *name = entry->d_name;
+		if (!strcmp(name, ".") || !strcmp(name, "..") || fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		        is_download(name, &st))
+			continue;
+		if (file_blob_name_is_valid(name) && S_ISREG(st.st_mode) && n++ < BLOBS_MAX)
+			cache_list_blob(arg, tenant, name, &st);
+		else
+			junk_remove(fd, name, JUNK_DEPTH);
+	}
 	return 0;
 }
 

@@ -64,7 +64,7 @@ typedef int is_known_fn(struct store *s, const char *tenant, const char *name, s
 
 static int is_known_blob(struct store *s, const char *tenant, const char *name, struct err *e)
 {
-	return strncmp(name, ".tmp-", 5) != 0; /* downloads verify themselves; halves go */
+	return file_blob_name_is_valid(name); /* downloads verify themselves; halves go */
 }
 
 static int is_known_by(int rc)

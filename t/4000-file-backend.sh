@@ -86,13 +86,21 @@ fi
 ok "an unmounted volume grows" drive create g2 - 64 1000 grow 512 check mount fill a 300 unmount check discard
 
 # --- caches
-drive blob old 10 blob .tmp-x 10 >/dev/null
-touch -d 2001-01-01 "$acme/blobs/old"
-drive blob new 10 >/dev/null # opening the store removes .tmp-x
-is "$(ls -A "$acme/blobs" | paste -sd' ')" "new old" "half a download is gone after a restart"
+old=sha256-$(printf '%064d' 1) new=sha256-$(printf '%064d' 2)
+drive blob "$old" 10 blob .tmp-x 10 >/dev/null
+touch -d 2001-01-01 "$acme/blobs/$old"
+drive blob "$new" 10 >/dev/null # opening the store removes .tmp-x
+is "$(ls -A "$acme/blobs" | paste -sd' ')" "$old $new" "half a download is gone after a restart"
+drive blob .tmp-now 1 blob .tmp-dead 1 blob junk 1 blob "${new}0" 1 blob sha256-short 1 shell "cd $acme/blobs; \
+	mkdir -p deep/er; touch deep/er/f; ln -s / link; mkdir sha256-$(printf '%064d' 3); touch -d 2001-01-01 .tmp-dead" \
+	trim shell "ls -A $acme/blobs" >"$tmp/names"
+is "$(grep -v trimmed "$tmp/names" | sort | paste -sd' ')" ".tmp-now $old $new" \
+	"trim removes what is no blob and downloads that died, not one that goes on"
+like "$(drive usage blob "sha256-$(printf '%064d' 4)" 20 usage | sort -u | wc -l)" '^1$' "usage is not walked anew within seconds"
+rm "$acme/blobs/sha256-$(printf '%064d' 4)"
 export CACHE_MAX=$((36 << 20))
 is "$(drive trim)" "trimmed 10 MiB" "trim takes the oldest first"
-is "$(ls "$acme/blobs"):$(count chains)" "new:1" "and no more than needed"
+is "$(ls "$acme/blobs"):$(count chains)" "$new:1" "and no more than needed"
 CACHE_MAX=1
 drive trim >/dev/null
 unset CACHE_MAX
