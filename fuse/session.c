@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "fuse/session.h"
+#include "fuse/session_ll.h"
 
-#define FUSE_USE_VERSION 314
 #include <errno.h>
 #include <fcntl.h>
-#include <fuse_lowlevel.h>
 #include <limits.h>
 #include <linux/fuse.h>
 #include <stdio.h>
@@ -16,47 +14,32 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "fuse/control.h"
-#include "fuse/listing.h"
 #include "fuse/ops.h"
-#include "fuse/wire.h"
 
 #define CACHE_SECONDS 86400.0
 #define MARKER_SECONDS 1.0 /* long enough for its maker to set owner and mode by path */
 #define BATCH 64           /* requests between two looks at what else there is to do */
 #define NOTIFY_INC_EPOCH 8 /* FUSE_NOTIFY_INC_EPOCH, newer than the installed header may be */
 
-struct session {
-	struct fuse_session *se; /* owns */
-	int fuse_fd;             /* owned by libfuse */
-	struct fs *fs;           /* borrowed */
-	struct control control;
-	struct wire wire;
-	bool has_epoch; /* the kernel can drop all it caches at once */
-	uint64_t requests;
-	struct fuse_buf in; /* owns mem */
-	char *out;          /* owns; INGEST_WRITE_MAX bytes: answers to read and readdir */
-};
-
 /* Address as node id of the control file. */
 static char control_node;
 #define CONTROL_INO ((fuse_ino_t)(uintptr_t)&control_node)
 
-static struct session *session_of(fuse_req_t req)
+struct session *session_of(fuse_req_t req)
 {
 	return fuse_req_userdata(req);
 }
 
-static struct fs *fs_of(fuse_req_t req)
+struct fs *session_fs(fuse_req_t req)
 {
 	return session_of(req)->fs;
 }
 
 /* The node of an id; for the control file, which takes none of what is asked of nodes, the answer EPERM and NULL. */
-static struct node *node_of(fuse_req_t req, fuse_ino_t ino)
+struct node *session_node(fuse_req_t req, fuse_ino_t ino)
 {
 	if (ino == FUSE_ROOT_ID)
-		return nodes_root(fs_of(req));
+		return nodes_root(session_fs(req));
 	if (ino != CONTROL_INO)
 		return (struct node *)(uintptr_t)ino;
 	fuse_reply_err(req, EPERM);
@@ -103,7 +86,7 @@ static void cache_void(struct session *s)
 	nodes_each(s->fs, forget_attrs, s);
 }
 
-static struct fuse_entry_param entry_of(const struct session *s, const struct found *f)
+struct fuse_entry_param session_entry(const struct session *s, const struct found *f)
 {
 	double keep = f->node->phantom ? MARKER_SECONDS : cache_seconds(s);
 
@@ -122,7 +105,7 @@ static void reply_entry(fuse_req_t req, int rc, const struct found *f)
 		fuse_reply_err(req, -rc);
 		return;
 	}
-	const struct fuse_entry_param e = entry_of(s, f);
+	const struct fuse_entry_param e = session_entry(s, f);
 	if (fuse_reply_entry(req, &e) == -ENOENT) /* interrupted: the kernel took no reference */
 		node_forget(s->fs, f->node, 1);
 }
@@ -165,7 +148,7 @@ static void ll_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
 		fuse_reply_entry(req, &e);
 		return;
 	}
-	struct node *d = node_of(req, dir);
+	struct node *d = session_node(req, dir);
 	if (!d)
 		return;
 	int rc = op_lookup(s->fs, d, name, &f);
@@ -180,7 +163,7 @@ static void ll_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
 static void forget_one(fuse_req_t req, fuse_ino_t ino, uint64_t count)
 {
 	if (ino != CONTROL_INO && ino != FUSE_ROOT_ID)
-		node_forget(fs_of(req), (struct node *)(uintptr_t)ino, count);
+		node_forget(session_fs(req), (struct node *)(uintptr_t)ino, count);
 }
 
 static void ll_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
@@ -205,12 +188,12 @@ static struct caller caller_of(fuse_req_t req)
 
 static void make_and_reply(fuse_req_t req, fuse_ino_t dir, const char *name, const struct make *m)
 {
-	struct node *d = node_of(req, dir);
+	struct node *d = session_node(req, dir);
 	struct found f;
 
 	if (!d)
 		return;
-	int rc = op_make(fs_of(req), d, name, m, &f);
+	int rc = op_make(session_fs(req), d, name, m, &f);
 	if (rc == 0 && f.node->phantom)
 		cache_void(session_of(req));
 	reply_entry(req, rc, &f);
@@ -234,46 +217,46 @@ static void ll_symlink(fuse_req_t req, const char *target, fuse_ino_t dir, const
 
 static void ll_unlink(fuse_req_t req, fuse_ino_t dir, const char *name)
 {
-	struct node *d = node_of(req, dir);
+	struct node *d = session_node(req, dir);
 
 	if (d)
-		reply_rc(req, op_unlink(fs_of(req), d, name, false));
+		reply_rc(req, op_unlink(session_fs(req), d, name, false));
 }
 
 static void ll_rmdir(fuse_req_t req, fuse_ino_t dir, const char *name)
 {
-	struct node *d = node_of(req, dir);
+	struct node *d = session_node(req, dir);
 
 	if (d)
-		reply_rc(req, op_unlink(fs_of(req), d, name, true));
+		reply_rc(req, op_unlink(session_fs(req), d, name, true));
 }
 
 static void ll_rename(
         fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino_t to_dir, const char *to_name, unsigned flags)
 {
-	struct node *d = node_of(req, dir), *to = d ? node_of(req, to_dir) : NULL;
+	struct node *d = session_node(req, dir), *to = d ? session_node(req, to_dir) : NULL;
 
 	if (to)
-		reply_rc(req, op_rename(fs_of(req), d, name, to, to_name, flags));
+		reply_rc(req, op_rename(session_fs(req), d, name, to, to_name, flags));
 }
 
 static void ll_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t dir, const char *name)
 {
-	struct node *n = node_of(req, ino), *d = n ? node_of(req, dir) : NULL;
+	struct node *n = session_node(req, ino), *d = n ? session_node(req, dir) : NULL;
 	struct found f;
 
 	if (d)
-		reply_entry(req, op_link(fs_of(req), n, d, name, &f), &f);
+		reply_entry(req, op_link(session_fs(req), n, d, name, &f), &f);
 }
 
 static void ll_readlink(fuse_req_t req, fuse_ino_t ino)
 {
-	struct node *n = node_of(req, ino);
+	struct node *n = session_node(req, ino);
 	char target[PATH_MAX];
 
 	if (!n)
 		return;
-	int rc = op_readlink(fs_of(req), n, target, sizeof(target));
+	int rc = op_readlink(session_fs(req), n, target, sizeof(target));
 	if (rc < 0)
 		fuse_reply_err(req, -rc);
 	else
@@ -296,8 +279,8 @@ static void ll_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 		fuse_reply_attr(req, &st, 0);
 		return;
 	}
-	struct node *n = node_of(req, ino);
-	int rc = op_getattr(fs_of(req), n, S_ISREG(n->type) ? fd_of(fi) : -1, &st);
+	struct node *n = session_node(req, ino);
+	int rc = op_getattr(session_fs(req), n, S_ISREG(n->type) ? fd_of(fi) : -1, &st);
 	reply_attr(req, rc, &st);
 }
 
@@ -315,7 +298,7 @@ static void ll_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 		fuse_reply_attr(req, &st, 0);
 		return;
 	}
-	struct node *n = node_of(req, ino);
+	struct node *n = session_node(req, ino);
 	const struct change c = {.set = (unsigned)to_set | (session_of(req)->wire.kills_set_id ? SET_KILL : 0),
 	        .mode = attr->st_mode,
 	        .uid = attr->st_uid,
@@ -323,14 +306,14 @@ static void ll_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	        .size = (uint64_t)attr->st_size,
 	        .atime = attr->st_atim,
 	        .mtime = attr->st_mtim};
-	int rc = op_setattr(fs_of(req), n, S_ISREG(n->type) ? fd_of(fi) : -1, &c, &st);
+	int rc = op_setattr(session_fs(req), n, S_ISREG(n->type) ? fd_of(fi) : -1, &c, &st);
 	reply_attr(req, rc, &st);
 }
 
 static void ll_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct statvfs sv;
-	int rc = op_statfs(fs_of(req), &sv);
+	int rc = op_statfs(session_fs(req), &sv);
 
 	if (rc < 0)
 		fuse_reply_err(req, -rc);
@@ -340,10 +323,10 @@ static void ll_statfs(fuse_req_t req, fuse_ino_t ino)
 
 static void ll_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
-	struct node *n = node_of(req, ino);
+	struct node *n = session_node(req, ino);
 
 	if (n)
-		reply_rc(req, op_setxattr(fs_of(req), n, name, value, size, flags));
+		reply_rc(req, op_setxattr(session_fs(req), n, name, value, size, flags));
 }
 
 static void reply_xattr(fuse_req_t req, ssize_t rc, const char *value, size_t size)
@@ -365,13 +348,13 @@ static void ll_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 		return;
 	}
 	size_t max = size < INGEST_WRITE_MAX ? size : INGEST_WRITE_MAX;
-	reply_xattr(req, op_getxattr(s->fs, node_of(req, ino), name, s->out, max), s->out, size);
+	reply_xattr(req, op_getxattr(s->fs, session_node(req, ino), name, s->out, max), s->out, size);
 }
 
 static void ll_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	struct session *s = session_of(req);
-	struct node *n = node_of(req, ino);
+	struct node *n = session_node(req, ino);
 	size_t max = size < INGEST_WRITE_MAX ? size : INGEST_WRITE_MAX;
 
 	if (n)
@@ -380,10 +363,10 @@ static void ll_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 
 static void ll_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	struct node *n = node_of(req, ino);
+	struct node *n = session_node(req, ino);
 
 	if (n)
-		reply_rc(req, op_removexattr(fs_of(req), n, name));
+		reply_rc(req, op_removexattr(session_fs(req), n, name));
 }
 
 /* --- files ------------------------------------------------------------------------------------------------------ */
@@ -392,7 +375,7 @@ static void ll_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t m
 {
 	const struct make m = {.mode = S_IFREG | (mode & 07777), .who = caller_of(req)};
 	struct session *s = session_of(req);
-	struct node *d = node_of(req, dir);
+	struct node *d = session_node(req, dir);
 	struct found f;
 	int fd;
 
@@ -407,7 +390,7 @@ static void ll_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t m
 		cache_void(s);
 	fi->fh = (uint64_t)(int64_t)fd;
 	fi->keep_cache = 1;
-	const struct fuse_entry_param e = entry_of(s, &f);
+	const struct fuse_entry_param e = session_entry(s, &f);
 	if (fuse_reply_create(req, &e, fi) != -ENOENT)
 		return;
 	if (fd >= 0)
@@ -421,8 +404,8 @@ static void ll_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		open_control(req, fi);
 		return;
 	}
-	struct node *n = node_of(req, ino);
-	int fd = n->phantom ? -1 : op_open(fs_of(req), n, fi->flags);
+	struct node *n = session_node(req, ino);
+	int fd = n->phantom ? -1 : op_open(session_fs(req), n, fi->flags);
 	if (fd < 0 && !n->phantom) {
 		fuse_reply_err(req, -fd);
 		return;
@@ -431,7 +414,7 @@ static void ll_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	/* Content changes through this mount only; the ingest stream makes new inodes. */
 	fi->keep_cache = 1;
 	if (fuse_reply_open(req, fi) == -ENOENT && fd >= 0)
-		op_release(fs_of(req), n, fd);
+		op_release(session_fs(req), n, fd);
 }
 
 static void ll_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -439,7 +422,7 @@ static void ll_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	if (ino == CONTROL_INO)
 		session_of(req)->control.opens--;
 	else if (fd_of(fi) >= 0)
-		op_release(fs_of(req), node_of(req, ino), fd_of(fi));
+		op_release(session_fs(req), session_node(req, ino), fd_of(fi));
 	fuse_reply_err(req, 0);
 }
 
@@ -468,7 +451,7 @@ static void ll_write(
 	if (ino == CONTROL_INO)
 		n = control_write(&s->control, data, size) ?: (ssize_t)size;
 	else if (fd_of(fi) >= 0)
-		n = op_write(s->fs, node_of(req, ino), fd_of(fi), s->wire.kills_set_id, data, size, off);
+		n = op_write(s->fs, session_node(req, ino), fd_of(fi), s->wire.kills_set_id, data, size, off);
 	if (n < 0)
 		fuse_reply_err(req, (int)-n);
 	else
@@ -485,14 +468,14 @@ static void ll_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 
 static void ll_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi)
 {
-	struct node *n = node_of(req, ino);
+	struct node *n = session_node(req, ino);
 
 	if (!n)
 		return;
 	/* This request has no flag for it. */
 	if (fd_of(fi) >= 0 && fuse_req_ctx(req)->uid != 0)
 		op_kill_set_id(fd_of(fi));
-	reply_rc(req, fd_of(fi) < 0 ? -EPERM : op_fallocate(fs_of(req), n, fd_of(fi), mode, off, len));
+	reply_rc(req, fd_of(fi) < 0 ? -EPERM : op_fallocate(session_fs(req), n, fd_of(fi), mode, off, len));
 }
 
 static void ll_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
@@ -503,88 +486,6 @@ static void ll_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, stru
 		fuse_reply_err(req, errno);
 	else
 		fuse_reply_lseek(req, at);
-}
-
-/* --- directories ------------------------------------------------------------------------------------------------ */
-
-static void ll_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	struct node *n = node_of(req, ino);
-
-	if (!n)
-		return;
-	int fd = node_open(fs_of(req), n, O_RDONLY | O_DIRECTORY);
-	if (fd < 0) {
-		fuse_reply_err(req, -fd);
-		return;
-	}
-	struct listing *l = listing_new(fd);
-	fi->fh = (uint64_t)(uintptr_t)l;
-	if (fuse_reply_open(req, fi) == -ENOENT)
-		listing_free(l);
-}
-
-static void ll_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	listing_free((struct listing *)(uintptr_t)fi->fh);
-	fuse_reply_err(req, 0);
-}
-
-/* Add one entry to the answer; its size, more than ROOM if it does not fit (and then nothing was added). */
-static size_t listing_add(
-        fuse_req_t req, struct listing *l, const struct dirent64 *d, bool is_plus, char *out, size_t room)
-{
-	struct session *s = session_of(req);
-	struct fuse_entry_param e = {.attr = {.st_ino = d->d_ino, .st_mode = (mode_t)d->d_type << 12}};
-	struct found f;
-
-	if (!is_plus)
-		return fuse_add_direntry(req, out, room, d->d_name, &e.attr, d->d_off);
-	size_t need = fuse_add_direntry_plus(req, NULL, 0, d->d_name, NULL, 0);
-	if (need > room)
-		return need;
-	/* "." and "..", and what cannot be looked at now, go without a node. */
-	if (strcmp(d->d_name, ".") && strcmp(d->d_name, "..") &&
-	        node_lookup(s->fs, l->fd, d->d_name, &f.node, &f.st) == 0)
-		e = entry_of(s, &f);
-	return fuse_add_direntry_plus(req, out, room, d->d_name, &e, d->d_off);
-}
-
-static void list(fuse_req_t req, size_t size, off_t off, struct listing *l, bool is_plus)
-{
-	char *out = session_of(req)->out;
-	size_t used = 0;
-	const struct dirent64 *d;
-
-	if (size > INGEST_WRITE_MAX)
-		size = INGEST_WRITE_MAX;
-	int rc = listing_seek(l, off);
-	while (rc == 0 && (d = listing_peek(l, &rc))) {
-		size_t n = listing_add(req, l, d, is_plus, out + used, size - used);
-		if (n > size - used)
-			break;
-		used += n;
-		listing_take(l);
-	}
-	if (rc < 0 && !used)
-		fuse_reply_err(req, -rc);
-	else
-		fuse_reply_buf(req, out, used);
-}
-
-static void ll_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
-{
-	list(req, size, off, (struct listing *)(uintptr_t)fi->fh, false);
-}
-
-static void ll_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
-{
-	list(req, size, off, (struct listing *)(uintptr_t)fi->fh, true);
-}
-
-static void ll_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
-{
-	fuse_reply_err(req, fsync(((struct listing *)(uintptr_t)fi->fh)->fd) < 0 ? errno : 0);
 }
 
 /* --- the session ------------------------------------------------------------------------------------------------ */
