@@ -36,50 +36,49 @@
 #include "base/fd.h"
 #include "ipc/spawn.h"
 #include "sandbox/sandbox.h"
+#include "sandbox-probe.h"
 
-#define PROBE_UID 64123
-
-static const char *keep_dir;
+const char *probe_keep_dir;
 static pid_t outside_pid; /* the parent, as the host numbers it */
-static int earlier_root;  /* a directory opened before the sandbox: what builderd-fs is given */
-static int earlier_oom;   /* /proc/self/oom_score_adj, opened before */
-static enum role probe_role;
+int probe_root;           /* a directory opened before the sandbox: what builderd-fs is given */
+int probe_oom;            /* /proc/self/oom_score_adj, opened before */
+enum role probe_role;
 
 /* 0 or -errno out of a call that returns -1 and errno. */
-static int rc_of(long rc)
+int probe_rc(long rc)
 {
 	return rc < 0 ? -errno : 0;
 }
 
-static int open_close(const char *path, int flags)
+int probe_open(const char *path, int flags)
 {
 	AUTO_CLOSE int fd = open(path, flags | O_CLOEXEC, 0600);
 
-	return rc_of(fd);
+	return probe_rc(fd);
 }
 
 static int try_socket(int domain, int type)
 {
 	AUTO_CLOSE int fd = socket(domain, type, 0);
 
-	return rc_of(fd);
+	return probe_rc(fd);
 }
 
 /* --- what must not work ------------------------------------------------------------------------------------------ */
 
 static int open_passwd(void)
 {
-	return open_close("/etc/passwd", O_RDONLY);
+	return probe_open("/etc/passwd", O_RDONLY);
 }
 
 static int open_proc_1_root(void)
 {
-	return open_close("/proc/1/root/etc/passwd", O_RDONLY);
+	return probe_open("/proc/1/root/etc/passwd", O_RDONLY);
 }
 
 static int open_proc_kernel(void)
 {
-	return open_close("/proc/sys/kernel/core_pattern", O_RDONLY);
+	return probe_open("/proc/sys/kernel/core_pattern", O_RDONLY);
 }
 
 static int open_proc_parent(void)
@@ -87,32 +86,32 @@ static int open_proc_parent(void)
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/environ", (int)outside_pid);
-	return open_close(path, O_RDONLY);
+	return probe_open(path, O_RDONLY);
 }
 
 static int open_self_mem(void)
 {
-	return open_close("/proc/self/mem", O_RDWR);
+	return probe_open("/proc/self/mem", O_RDWR);
 }
 
 static int open_device(void)
 {
-	return open_close("/dev/loop0", O_RDONLY);
+	return probe_open("/dev/loop0", O_RDONLY);
 }
 
 static int open_dotdot(void)
 {
-	return open_close("/../../../../etc/hostname", O_RDONLY);
+	return probe_open("/../../../../etc/hostname", O_RDONLY);
 }
 
 static int create_in_root(void)
 {
-	return open_close("/x", O_WRONLY | O_CREAT);
+	return probe_open("/x", O_WRONLY | O_CREAT);
 }
 
 static int make_device(void)
 {
-	return rc_of(mknodat(AT_FDCWD, "/x", S_IFBLK | 0600, makedev(7, 0)));
+	return probe_rc(mknodat(AT_FDCWD, "/x", S_IFBLK | 0600, makedev(7, 0)));
 }
 
 static int socket_inet(void)
@@ -145,12 +144,12 @@ static int bind_low_port(void)
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(80), .sin_addr = {htonl(INADDR_LOOPBACK)}};
 	AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-	return fd < 0 ? -errno : rc_of(bind(fd, (struct sockaddr *)&a, sizeof(a)));
+	return fd < 0 ? -errno : probe_rc(bind(fd, (struct sockaddr *)&a, sizeof(a)));
 }
 
 static int trace_me(void)
 {
-	return rc_of(ptrace(PTRACE_TRACEME, 0, NULL, NULL));
+	return probe_rc(ptrace(PTRACE_TRACEME, 0, NULL, NULL));
 }
 
 static int read_other_memory(void)
@@ -158,57 +157,57 @@ static int read_other_memory(void)
 	char c;
 	struct iovec mine = {&c, 1}, theirs = {&c, 1};
 
-	return rc_of(syscall(SYS_process_vm_readv, outside_pid, &mine, 1, &theirs, 1, 0));
+	return probe_rc(syscall(SYS_process_vm_readv, outside_pid, &mine, 1, &theirs, 1, 0));
 }
 
 static int signal_parent(void)
 {
-	return rc_of(kill(outside_pid, 0));
+	return probe_rc(kill(outside_pid, 0));
 }
 
 static int signal_all(void)
 {
-	return rc_of(kill(-1, 0));
+	return probe_rc(kill(-1, 0));
 }
 
 static int pidfd_other(void)
 {
-	return rc_of(syscall(SYS_pidfd_open, 1, 0));
+	return probe_rc(syscall(SYS_pidfd_open, 1, 0));
 }
 
 static int mount_tmpfs(void)
 {
-	return rc_of(mount("tmpfs", "/", "tmpfs", 0, NULL));
+	return probe_rc(mount("tmpfs", "/", "tmpfs", 0, NULL));
 }
 
 static int remount_root(void)
 {
-	return rc_of(mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND, NULL));
+	return probe_rc(mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND, NULL));
 }
 
 static int fs_open(void)
 {
-	return rc_of(syscall(SYS_fsopen, "ext4", 0));
+	return probe_rc(syscall(SYS_fsopen, "ext4", 0));
 }
 
 static int unmount_root(void)
 {
-	return rc_of(syscall(SYS_umount2, "/", MNT_DETACH));
+	return probe_rc(syscall(SYS_umount2, "/", MNT_DETACH));
 }
 
 static int change_root(void)
 {
-	return rc_of(chroot("/"));
+	return probe_rc(chroot("/"));
 }
 
 static int new_user_namespace(void)
 {
-	return rc_of(unshare(CLONE_NEWUSER));
+	return probe_rc(unshare(CLONE_NEWUSER));
 }
 
 static int enter_namespace(void)
 {
-	return rc_of(setns(CHANNEL_FD, 0));
+	return probe_rc(setns(CHANNEL_FD, 0));
 }
 
 static int fork_process(void)
@@ -217,7 +216,7 @@ static int fork_process(void)
 
 	if (pid == 0)
 		_exit(0);
-	return rc_of(pid);
+	return probe_rc(pid);
 }
 
 static int fork_by_clone3(void)
@@ -227,17 +226,17 @@ static int fork_by_clone3(void)
 
 	if (pid == 0)
 		_exit(0);
-	return rc_of(pid);
+	return probe_rc(pid);
 }
 
 static int vfork_process(void)
 {
-	return rc_of(syscall(SYS_vfork));
+	return probe_rc(syscall(SYS_vfork));
 }
 
 static int execute_shell(void)
 {
-	return rc_of(execl("/bin/sh", "sh", "-c", "true", NULL));
+	return probe_rc(execl("/bin/sh", "sh", "-c", "true", NULL));
 }
 
 static int execute_memfile(void)
@@ -245,7 +244,7 @@ static int execute_memfile(void)
 	char *argv[] = {NULL};
 	AUTO_CLOSE int fd = memfd_create("x", 0);
 
-	return fd < 0 ? -errno : rc_of(syscall(SYS_execveat, fd, "", argv, argv, AT_EMPTY_PATH));
+	return fd < 0 ? -errno : probe_rc(syscall(SYS_execveat, fd, "", argv, argv, AT_EMPTY_PATH));
 }
 
 static int map_executable(void)
@@ -259,20 +258,20 @@ static int protect_executable(void)
 {
 	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	return p == MAP_FAILED ? -errno : rc_of(mprotect(p, 4096, PROT_READ | PROT_EXEC));
+	return p == MAP_FAILED ? -errno : probe_rc(mprotect(p, 4096, PROT_READ | PROT_EXEC));
 }
 
 static int become_root(void)
 {
-	return probe_role == ROLE_UNPACK ? rc_of(syscall(SYS_setresuid, 1, 1, 1))
-	                                 : rc_of(syscall(SYS_setresuid, 0, 0, 0));
+	return probe_role == ROLE_UNPACK ? probe_rc(syscall(SYS_setresuid, 1, 1, 1))
+	                                 : probe_rc(syscall(SYS_setresuid, 0, 0, 0));
 }
 
 static int join_group(void)
 {
 	gid_t g = 0;
 
-	return rc_of(syscall(SYS_setgroups, 1, &g));
+	return probe_rc(syscall(SYS_setgroups, 1, &g));
 }
 
 static int raise_caps(void)
@@ -280,131 +279,132 @@ static int raise_caps(void)
 	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct d[2] = {{.effective = 1u << CAP_SYS_ADMIN, .permitted = 1u << CAP_SYS_ADMIN}};
 
-	return rc_of(syscall(SYS_capset, &h, d));
+	return probe_rc(syscall(SYS_capset, &h, d));
 }
 
 static int raise_limit(void)
 {
 	struct rlimit r = {RLIM_INFINITY, RLIM_INFINITY};
 
-	return rc_of(setrlimit(RLIMIT_NOFILE, &r));
+	return probe_rc(setrlimit(RLIMIT_NOFILE, &r));
 }
 
 static int key_add(void)
 {
-	return rc_of(syscall(SYS_add_key, "user", "x", "y", 1, -4));
+	return probe_rc(syscall(SYS_add_key, "user", "x", "y", 1, -4));
 }
 
 static int key_control(void)
 {
-	return rc_of(syscall(SYS_keyctl, 0, -4, 1));
+	return probe_rc(syscall(SYS_keyctl, 0, -4, 1));
 }
 
 static int load_bpf(void)
 {
-	return rc_of(syscall(SYS_bpf, 0, NULL, 0));
+	return probe_rc(syscall(SYS_bpf, 0, NULL, 0));
 }
 
 static int perf_open(void)
 {
-	return rc_of(syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0));
+	return probe_rc(syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0));
 }
 
 static int fault_handler(void)
 {
-	return rc_of(syscall(SYS_userfaultfd, O_CLOEXEC));
+	return probe_rc(syscall(SYS_userfaultfd, O_CLOEXEC));
 }
 
 static int ring_setup(void)
 {
 	char params[120] = {0};
 
-	return rc_of(syscall(SYS_io_uring_setup, 4, params));
+	return probe_rc(syscall(SYS_io_uring_setup, 4, params));
 }
 
 static int load_module(void)
 {
-	return rc_of(syscall(SYS_init_module, "", 0, ""));
+	return probe_rc(syscall(SYS_init_module, "", 0, ""));
 }
 
 static int restart_host(void)
 {
-	return rc_of(syscall(SYS_reboot, 0, 0, RB_DISABLE_CAD, NULL)); /* wrong magic: harmless if it comes through */
+	return probe_rc(
+	        syscall(SYS_reboot, 0, 0, RB_DISABLE_CAD, NULL)); /* wrong magic: harmless if it comes through */
 }
 
 static int set_clock(void)
 {
-	return rc_of(syscall(SYS_clock_settime, CLOCK_MONOTONIC, NULL));
+	return probe_rc(syscall(SYS_clock_settime, CLOCK_MONOTONIC, NULL));
 }
 
 static int io_ports(void)
 {
-	return rc_of(syscall(SYS_iopl, 0));
+	return probe_rc(syscall(SYS_iopl, 0));
 }
 
 static int terminal_inject(void)
 {
-	return rc_of(ioctl(STDERR_FILENO, TIOCSTI, "x"));
+	return probe_rc(ioctl(STDERR_FILENO, TIOCSTI, "x"));
 }
 
 static int own_descriptor(void)
 {
-	return rc_of(fcntl(CHANNEL_FD, F_SETOWN, outside_pid));
+	return probe_rc(fcntl(CHANNEL_FD, F_SETOWN, outside_pid));
 }
 
 static int own_descriptor_ex(void)
 {
 	struct f_owner_ex owner = {F_OWNER_PID, outside_pid};
 
-	return rc_of(fcntl(CHANNEL_FD, F_SETOWN_EX, &owner));
+	return probe_rc(fcntl(CHANNEL_FD, F_SETOWN_EX, &owner));
 }
 
 static int choose_signal(void)
 {
-	return rc_of(fcntl(CHANNEL_FD, F_SETSIG, SIGKILL));
+	return probe_rc(fcntl(CHANNEL_FD, F_SETSIG, SIGKILL));
 }
 
 static int signal_driven(void)
 {
-	return rc_of(fcntl(CHANNEL_FD, F_SETFL, O_RDWR | O_ASYNC));
+	return probe_rc(fcntl(CHANNEL_FD, F_SETFL, O_RDWR | O_ASYNC));
 }
 
 static int signal_driven_ioctl(void)
 {
 	int on = 1;
 
-	return rc_of(ioctl(CHANNEL_FD, FIOASYNC, &on));
+	return probe_rc(ioctl(CHANNEL_FD, FIOASYNC, &on));
 }
 
 static int own_by_ioctl(void)
 {
-	return rc_of(ioctl(CHANNEL_FD, SIOCSPGRP, &outside_pid));
+	return probe_rc(ioctl(CHANNEL_FD, SIOCSPGRP, &outside_pid));
 }
 
 static int own_by_fio(void)
 {
-	return rc_of(ioctl(CHANNEL_FD, FIOSETOWN, &outside_pid));
+	return probe_rc(ioctl(CHANNEL_FD, FIOSETOWN, &outside_pid));
 }
 
 static int leave_notice(void)
 {
-	return rc_of(fcntl(earlier_root, F_NOTIFY, DN_CREATE | DN_MULTISHOT));
+	return probe_rc(fcntl(probe_root, F_NOTIFY, DN_CREATE | DN_MULTISHOT));
 }
 
 static int become_dumpable(void)
 {
-	return rc_of(prctl(PR_SET_DUMPABLE, 1));
+	return probe_rc(prctl(PR_SET_DUMPABLE, 1));
 }
 
 static int leave_pdeathsig(void)
 {
-	return rc_of(prctl(PR_SET_PDEATHSIG, 0));
+	return probe_rc(prctl(PR_SET_PDEATHSIG, 0));
 }
 
 static int wrong_abi(void)
 {
 	/* getpid by the x32 numbering: a filter that forgets it lets the whole second table through */
-	return rc_of(syscall(0x40000000 | SYS_getpid));
+	return probe_rc(syscall(0x40000000 | SYS_getpid));
 }
 
 static int many_files(void)
@@ -419,7 +419,7 @@ static int memory_file(void)
 {
 	AUTO_CLOSE int fd = memfd_create("x", MFD_CLOEXEC);
 
-	return rc_of(fd);
+	return probe_rc(fd);
 }
 
 static int shared_memory(void)
@@ -445,139 +445,6 @@ static int many_addresses(void)
 	               : 0;
 }
 #endif
-
-/* --- what must work ----------------------------------------------------------------------------------------------- */
-
-static void *thread_main(void *arg)
-{
-	return arg;
-}
-
-static int thread_token; /* only its address is used */
-
-static int must_thread(void)
-{
-	pthread_t t;
-	void *out = NULL;
-	int rc = pthread_create(&t, NULL, thread_main, &thread_token);
-
-	if (rc)
-		return -rc;
-	pthread_join(t, &out);
-	return out == &thread_token ? 0 : -EIO;
-}
-
-static int must_stdio(void)
-{
-	AUTO_FREE char *p = malloc(64 << 20);
-
-	if (!p)
-		return -ENOMEM;
-	memset(p, 1, 64 << 20);
-	return fprintf(stderr, "%s", "") < 0 ? -EIO : 0;
-}
-
-static int must_be_unprivileged(void)
-{
-	if (getuid() != (probe_role == ROLE_UNPACK ? 0 : PROBE_UID))
-		return -EPERM;
-	return prctl(PR_GET_DUMPABLE) ? -EBUSY : 0;
-}
-
-static int must_flags(void)
-{
-	AUTO_CLOSE int fd = fcntl(CHANNEL_FD, F_DUPFD_CLOEXEC, 10);
-
-	if (fd < 10 || fd_set_nonblock(fd, true) < 0 || fd_set_cloexec(fd, false) < 0)
-		return -errno;
-	return rc_of(fcntl(fd, F_DUPFD, 20));
-}
-
-static int must_go_first(void)
-{
-	char text[16] = "";
-
-	if (pread(earlier_oom, text, sizeof(text) - 1, 0) < 0)
-		return -errno;
-	return (atoi(text) == 1000) == (probe_role != ROLE_API) ? 0 : -ERANGE;
-}
-
-/* A PID namespace of its own: nobody else can be named. */
-static int must_be_alone(void)
-{
-	return getpid() == 1 ? 0 : -ESRCH;
-}
-
-static int must_keep_dir(void)
-{
-	char from[4200], to[4200];
-
-	snprintf(from, sizeof(from), "%s/a", keep_dir);
-	snprintf(to, sizeof(to), "%s/b", keep_dir);
-	AUTO_CLOSE int fd = open(from, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	struct flock lock = {.l_type = F_WRLCK};
-	if (write(fd, "x", 1) != 1 || fsync(fd) < 0 || fcntl(fd, F_SETLK, &lock) < 0 || ftruncate(fd, 4096) < 0)
-		return -errno;
-	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (p == MAP_FAILED)
-		return -errno;
-	return rc_of(rename(from, to)) ?: rc_of(unlink(to));
-}
-
-static int must_listen(void)
-{
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-	AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 1) < 0)
-		return -errno;
-	return 0;
-}
-
-static int must_resolve(void)
-{
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
-	int rc = getaddrinfo("localhost", "80", &hints, &list);
-
-	if (list)
-		freeaddrinfo(list);
-	return rc ? -EADDRNOTAVAIL : 0;
-}
-
-static int must_read_ca(void)
-{
-	return open_close("/etc/ssl/certs/ca-certificates.crt", O_RDONLY);
-}
-
-/* A tree on a descriptor that was open before: every kind of inode, owners, xattrs of a link by /proc/self/fd, handles.
- */
-static int must_serve(void)
-{
-	union {
-		struct file_handle h;
-		char space[sizeof(struct file_handle) + MAX_HANDLE_SZ];
-	} u = {.h.handle_bytes = MAX_HANDLE_SZ};
-	char proc[64];
-	int mount_id, dir = earlier_root;
-
-	if (symlinkat("nowhere", dir, "link") < 0 || mknodat(dir, "dev", S_IFCHR | 0600, makedev(1, 3)) < 0 ||
-	        mknodat(dir, "file", S_IFREG | 0600, 0) < 0 || mkdirat(dir, "dir", 0700) < 0 ||
-	        linkat(dir, "file", dir, "hard", 0) < 0)
-		return -errno;
-	if (fchownat(dir, "link", 4711, 4712, AT_SYMLINK_NOFOLLOW) < 0 || fchownat(dir, "file", 1, 2, 0) < 0 ||
-	        fchmodat(dir, "file", 04755, 0) < 0)
-		return -errno;
-	AUTO_CLOSE int link_fd = openat(dir, "dev", O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", link_fd);
-	if (syscall(SYS_setxattr, proc, "security.capability", "\1\0\0\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20, 0) < 0)
-		return -errno;
-	if (name_to_handle_at(dir, "file", &u.h, &mount_id, 0) < 0)
-		return -errno;
-	AUTO_CLOSE int fd = open_by_handle_at(dir, &u.h, O_RDWR | O_CLOEXEC);
-	return fd < 0 ? -errno : 0;
-}
 
 /* --------------------------------------------------------------------------------------------------------------------
  */
@@ -680,10 +547,10 @@ static int child_main(char **argv)
 	size_t i = (size_t)atoi(argv[3]);
 
 	probe_role = (enum role)atoi(argv[2]);
-	keep_dir = o.keep_dir = argv[4];
+	probe_keep_dir = o.keep_dir = argv[4];
 	outside_pid = atoi(argv[5]);
-	earlier_root = open(keep_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	earlier_oom = open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC);
+	probe_root = open(probe_keep_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	probe_oom = open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC);
 	int rc = sandbox_enter(probe_role, &o, &e);
 	if (rc < 0) {
 		fprintf(stderr, "%s\n", e.msg);
