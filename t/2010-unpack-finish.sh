@@ -33,8 +33,8 @@ is "$(added)" "1 0 0o0 0
 6 1 0o0 1700000000 sbin/init usr/bin/metald-init
 3 8 0o644 1700000000 container.cmd 
 3 8 0o644 1700000000 container.env 
-4 2 0o755 1700000000 srv/app 
-2 0 0o0 0  " "records: init, /sbin/init if absent, the two files, the working directory; the image's time"
+4 3 0o755 1700000000 srv/app 
+2 0 0o0 0  " "records: init, /sbin/init if absent, the two files, the working directory if absent (it replaces nothing); the image's time"
 ok "container.cmd" grep -aqF '["/bin/sh","-c","/bin/run","it"]' stream
 ok "container.env" grep -aqF '{"working_dir":"/srv/app","env":{"A":"2","B":"z","PATH":"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},"exposed_ports":["80"],"user":"nobody","init_strategy":"tini"}' stream
 is "$(jq -c '[.original_image, (.layers | length), .labels.one, .command, .entrypoint, .working_dir, .env.B, .exposed_ports, .user, .volumes, .init_path, .init_strategy, .stop_signal]' metadata.json)" \

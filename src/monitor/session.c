@@ -207,13 +207,25 @@ static int finish_send(struct build *b, struct session *s, int metadata_fd, stru
 
 #define METADATA_MAX (8u << 20)
 
+/* Memory that the unpacker fills is nobody's in the books: so its size is fixed beforehand, and what is left over is
+ * zero. */
+static int metadata_file(void)
+{
+	AUTO_CLOSE int fd = memfd_create("metadata.json", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0 || ftruncate(fd, METADATA_MAX) < 0 ||
+	        fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+		return -errno;
+	return STEAL_FD(&fd);
+}
+
 int session_finish(struct build *b, char **metadata, size_t *metadata_len, struct err *e)
 {
-	AUTO_CLOSE int metadata_fd = memfd_create("metadata.json", MFD_CLOEXEC);
+	AUTO_CLOSE int metadata_fd = metadata_file();
 	struct session s;
 
 	if (metadata_fd < 0)
-		return err_sys(e, -errno, "memfd_create");
+		return err_sys(e, metadata_fd, "make a file for the image metadata");
 	int rc = session_open(b, &s, e);
 	if (rc >= 0)
 		rc = finish_send(b, &s, metadata_fd, e);
@@ -227,5 +239,8 @@ int session_finish(struct build *b, char **metadata, size_t *metadata_len, struc
 	if (rc < 0)
 		return rc;
 	rc = fd_slurp(metadata_fd, METADATA_MAX, metadata, metadata_len);
-	return rc < 0 ? err_sys(e, rc, "read the image metadata") : 0;
+	if (rc < 0)
+		return err_sys(e, rc, "read the image metadata");
+	*metadata_len = strlen(*metadata);
+	return 0;
 }
