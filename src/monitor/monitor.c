@@ -39,6 +39,16 @@ static struct store_options store_options(const struct config *c)
 	        .dm_tenant_bytes = c->dm_tenant_size_gb << 30};
 }
 
+/* Who names a pool wants its encryption: "auto" never takes the clear-text backend in its place. */
+static bool backend_is_wanted(const struct config *c, const struct volume_ops *ops)
+{
+	const char *want = c->storage_backend;
+
+	if (!strcmp(want, "auto") && (c->dm_data_device[0] || c->dm_loop_file[0]))
+		want = "dm";
+	return !strcmp(want, "auto") || !strcmp(want, ops->name);
+}
+
 int monitor_check_host(const struct config *c)
 {
 	const struct store_options o = store_options(c);
@@ -46,7 +56,7 @@ int monitor_check_host(const struct config *c)
 
 	for (size_t i = 0; i < ARRAY_LEN(backends); i++) {
 		struct err e = ERR_INIT;
-		bool is_wanted = !strcmp(c->storage_backend, "auto") || !strcmp(c->storage_backend, backends[i]->name);
+		bool is_wanted = backend_is_wanted(c, backends[i]);
 		int rc = backends[i]->probe(&o, &e);
 		printf("%-6s %s\n", backends[i]->name, rc < 0 ? e.msg : "can be used");
 		if (rc >= 0 && is_wanted && !chosen)
@@ -59,16 +69,15 @@ int monitor_check_host(const struct config *c)
 static int backend_choose(struct monitor *m, struct err *e)
 {
 	const struct store_options o = store_options(&m->config);
-	const char *want = m->config.storage_backend;
 
 	for (size_t i = 0; i < ARRAY_LEN(backends) && !m->ops; i++) {
-		if (strcmp(want, "auto") && strcmp(want, backends[i]->name))
+		if (!backend_is_wanted(&m->config, backends[i]))
 			continue;
 		int rc = backends[i]->probe(&o, e);
 		if (rc >= 0)
 			m->ops = backends[i];
 		else
-			log_warn("storage backend cannot be used", KV("backend", backends[i]->name),
+			log_info("storage backend cannot be used", KV("backend", backends[i]->name),
 			        KV("reason", e->msg));
 	}
 	if (!m->ops)
