@@ -7,13 +7,13 @@
 leaks_begin
 
 # One big layer that does not compress: time enough to catch each child at work.
-image_make slow --cmd /x layer=none d:a n:a/noise=150000000 >/dev/null
+image_make slow --cmd /x layer=none d:a n:a/noise=150000000 n:a/more=150000000 >/dev/null
 image_make good --cmd /x layer d:a f:a/b=1 >/dev/null
 ok "builderd starts" builderd_start
 builderd_children() {
 	pgrep -P "$builderd_pid" -x "$1"
 }
-builderd_has() {
+builderd_has() { # prints its pids
 	builderd_children "$1" || build_ended
 }
 
@@ -21,10 +21,12 @@ n=0
 for kind in fetch fs unpack; do
 	n=$((n + 1))
 	rm -rf "${state:?}"/tenants/*/chains # so that the layer is unpacked each time
+	begun=$SECONDS
 	ok "a build starts" build_create oci:layout:slow '{"runtimeConfig":{"command":["'"$n"'"]}}'
-	wait_for 30 builderd_has "builderd-$kind"
-	pid=$(builderd_children "builderd-$kind" | head -n 1)
-	[ "$kind" = fetch ] || sleep 0.1
+	# Stopped in the moment it is seen, it does not end by itself before it is killed.
+	until builderd_has "builderd-$kind" >"$tmp/pid" || [ $((SECONDS - begun)) -gt 30 ]; do :; done
+	pid=$(head -n 1 "$tmp/pid")
+	kill -STOP "$pid"
 	ok "builderd-$kind ($pid) is killed" kill -KILL "$pid"
 	ok "its build ends" build_wait 30
 	is "$(build_get .state)" BUILD_STATE_FAILED "as FAILED"
