@@ -105,22 +105,13 @@ static int signals_open(struct program *p, struct err *e)
 	return p->signals ? 0 : err_sys(e, -errno, "watch signals");
 }
 
-static enum log_level level_parse(const char *name)
-{
-	enum log_level level = LOG_LEVEL_DEBUG;
-
-	while (level < LOG_LEVEL_ERROR && strcmp(log_level_name(level), name) != 0)
-		level++;
-	return level;
-}
-
 static int configure(struct program *p, struct err *e)
 {
 	int rc = config_load(&p->config, NULL, environ, e);
 
 	if (rc < 0)
 		return rc;
-	log_setup("builderd-api", level_parse(p->config.log_level), !strcmp(p->config.log_format, "json"));
+	log_setup("builderd-api", log_level_parse(p->config.log_level), !strcmp(p->config.log_format, "json"));
 	p->database_dir =
 	        *p->config.database_dir ? xstrdup(p->config.database_dir) : xasprintf("%s/jobs", p->config.state_dir);
 	return address_check(&p->config, e);

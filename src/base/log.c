@@ -33,6 +33,15 @@ const char *log_level_name(enum log_level level)
 	return (unsigned)level < 4 ? level_names[level] : "info";
 }
 
+enum log_level log_level_parse(const char *name)
+{
+	enum log_level level = LOG_LEVEL_DEBUG;
+
+	while (level < LOG_LEVEL_ERROR && strcmp(log_level_name(level), name) != 0)
+		level++;
+	return level;
+}
+
 /* JSON string escapes serve the text form too: one line per entry whatever a value holds. Bytes >= 0x80 that are not
  * UTF-8 could come from an image; they are written as \u00XX. */
 static void quote(struct buf *b, const char *s, bool quotes)

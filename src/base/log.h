@@ -27,6 +27,8 @@ void log_setup(const char *program, enum log_level min, bool is_json);
 enum log_level log_threshold(void);
 void log_write(enum log_level level, const char *msg, const struct log_kv *kv, unsigned n);
 const char *log_level_name(enum log_level level);
+/* The level of that name; error for a name that is none. */
+enum log_level log_level_parse(const char *name);
 
 #define log_at(level, msg, ...)                                                                                        \
 	do {                                                                                                           \

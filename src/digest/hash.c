@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "digest/hash.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <openssl/evp.h>
+
+#include "base/cleanup.h"
+
+#define BLOCK_BYTES ((size_t)256 * 1024)
 
 struct hash {
 	EVP_MD_CTX *ctx; /* owns */
@@ -57,4 +63,25 @@ void hash_buffer(enum digest_algorithm algorithm, const void *data, size_t len, 
 	hash_update(h, data, len);
 	hash_final(h, out);
 	hash_free(h);
+}
+
+int hash_file(int fd, uint64_t offset, uint64_t length, enum digest_algorithm algorithm, struct digest *out)
+{
+	AUTO_FREE char *block = malloc(BLOCK_BYTES);
+	AUTO(hash_cleanup) struct hash *h = hash_new(algorithm);
+
+	if (!block || !h)
+		return -ENOMEM;
+	while (length) {
+		ssize_t n = pread(fd, block, length < BLOCK_BYTES ? (size_t)length : BLOCK_BYTES, (off_t)offset);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -EIO;
+		hash_update(h, block, (size_t)n);
+		offset += (uint64_t)n;
+		length -= (uint64_t)n;
+	}
+	hash_final(h, out);
+	return 0;
 }

@@ -18,6 +18,9 @@ void hash_final(struct hash *h, struct digest *out);
 /* One-shot. */
 void hash_buffer(enum digest_algorithm algorithm, const void *data, size_t len, struct digest *out);
 
+/* LENGTH bytes of FD from OFFSET, by pread. 0, -EIO if the file ends before, or -errno. */
+int hash_file(int fd, uint64_t offset, uint64_t length, enum digest_algorithm algorithm, struct digest *out);
+
 static inline void hash_cleanup(struct hash **h)
 {
 	hash_free(*h);

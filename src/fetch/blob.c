@@ -60,27 +60,6 @@ static void mark(const struct blob_store *s, int fd)
 		return;
 }
 
-/* Hash SIZE bytes of FD. */
-static int hash_file(int fd, uint64_t size, enum digest_algorithm algorithm, struct digest *out)
-{
-	AUTO_FREE char *block = malloc(BLOCK_BYTES);
-	AUTO(hash_cleanup) struct hash *h = hash_new(algorithm);
-
-	if (!block || !h)
-		return -ENOMEM;
-	for (uint64_t at = 0; at < size;) {
-		ssize_t n = pread(fd, block, BLOCK_BYTES, (off_t)at);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -EIO;
-		hash_update(h, block, (size_t)n);
-		at += (uint64_t)n;
-	}
-	hash_final(h, out);
-	return 0;
-}
-
 int blob_lookup(struct blob_store *s, const struct digest *d, uint64_t size, struct err *e)
 {
 	char name[DIGEST_TEXT_MAX];
@@ -96,11 +75,11 @@ int blob_lookup(struct blob_store *s, const struct digest *d, uint64_t size, str
 			futimens(fd, NULL);
 			return STEAL_FD(&fd);
 		}
-		if (!hash_file(fd, size, d->algorithm, &have) && digest_equal(&have, d)) {
+		if (!hash_file(fd, 0, size, d->algorithm, &have) && digest_equal(&have, d)) {
 			mark(s, fd);
 			return STEAL_FD(&fd);
 		}
-	} else if (S_ISREG(st.st_mode) && !hash_file(fd, (uint64_t)st.st_size, d->algorithm, &have) &&
+	} else if (S_ISREG(st.st_mode) && !hash_file(fd, 0, (uint64_t)st.st_size, d->algorithm, &have) &&
 	           digest_equal(&have, d)) {
 		return err_kind_set(e, -EINVAL, ERR_KIND_SIZE_MISMATCH,
 		        "blob %s has %lld bytes, its descriptor says %llu", digest_format(d, name),

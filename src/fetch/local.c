@@ -15,7 +15,6 @@
 #include "fetch/tar.h"
 
 #define LAYOUT_FILE_MAX 4096
-#define HASH_BYTES ((size_t)256 * 1024)
 
 static int bad_layout(struct err *e, int code, const char *path, const char *why)
 {
@@ -296,23 +295,7 @@ int local_resolve(struct local *l, const struct local_reference *ref, const stru
 
 int member_hash(const struct member *m, enum digest_algorithm algorithm, struct digest *out)
 {
-	AUTO_FREE char *block = malloc(HASH_BYTES);
-	AUTO(hash_cleanup) struct hash *h = hash_new(algorithm);
-
-	if (!block || !h)
-		return -ENOMEM;
-	for (uint64_t at = 0; at < m->size;) {
-		uint64_t left = m->size - at;
-		ssize_t n = pread(m->fd, block, left < HASH_BYTES ? (size_t)left : HASH_BYTES, m->offset + (off_t)at);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -EIO;
-		hash_update(h, block, (size_t)n);
-		at += (uint64_t)n;
-	}
-	hash_final(h, out);
-	return 0;
+	return hash_file(m->fd, (uint64_t)m->offset, m->size, algorithm, out);
 }
 
 /* A file and the state it is in: the change time moves with every write and cannot be set. */

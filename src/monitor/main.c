@@ -25,15 +25,6 @@ static void usage(FILE *f)
 	config_print_options(f);
 }
 
-static enum log_level level_parse(const char *name)
-{
-	enum log_level level = LOG_LEVEL_DEBUG;
-
-	while (level < LOG_LEVEL_ERROR && strcmp(log_level_name(level), name))
-		level++;
-	return level;
-}
-
 /* Returns an exit code, or -1 to go on. */
 static int options_parse(int argc, char **argv, const char **file, enum mode *mode)
 {
@@ -100,7 +91,7 @@ int main(int argc, char **argv)
 		        stderr);
 		return 1;
 	}
-	log_setup("builderd", level_parse(m.config.log_level), !strcmp(m.config.log_format, "json"));
+	log_setup("builderd", log_level_parse(m.config.log_level), !strcmp(m.config.log_format, "json"));
 	umask(022); /* every file is made with the mode it needs */
 	/* No core file may hold a tenant's bytes. */
 	setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
