@@ -197,7 +197,7 @@ static int create_locked(struct pool *p, const struct device_row *origin, struct
 int pool_create(struct pool *p, const char *kind, const char *name, uint64_t size_bytes,
         const struct device_row *origin, struct device_row *out, struct err *e)
 {
-	struct device_row dev = {.pool = p->row.id, .size_bytes = size_bytes};
+	struct device_row dev = {.pool = p->row.id, .size_bytes = size_bytes, .parent = origin ? origin->id : 0};
 
 	snprintf(dev.kind, sizeof(dev.kind), "%s", kind);
 	snprintf(dev.name, sizeof(dev.name), "%s", name);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * volumes.db: what a backend knows of chains and rootfs, and what the dm backend knows of pools and the devices in
- * them. SQLite, WAL, synchronous=FULL: a row that was written is durable. The only user of <sqlite3.h> here. Calls may
- * come from any thread; a mutex makes them one at a time.
+ * them. SQLite, WAL, synchronous=FULL (sql.h): a row that was written is durable. Calls may come from any thread; a
+ * mutex makes them one at a time.
  */
 #ifndef DM_VOLUMES_DB_H
 #define DM_VOLUMES_DB_H
@@ -31,7 +31,8 @@ struct chain_row {
 struct rootfs_row {
 	char tenant[TENANT_ID_MAX], build[BUILD_ID_MAX];
 	struct digest product_key;
-	struct rootfs_info info; /* without path */
+	struct rootfs_info info;   /* without path */
+	struct digest verity_root; /* zero: there is no hash tree */
 };
 
 int volumes_db_open(const char *path, struct volumes_db **out, struct err *e);
@@ -67,12 +68,18 @@ int volumes_db_rootfs_list(struct volumes_db *db, struct rootfs_row **out, size_
 #define POOL_UUID_MAX 33 /* 32 hex digits */
 #define DEVICE_KIND_MAX 12
 #define DEVICE_NAME_MAX 136 /* a chain's hex digits */
+#define POOL_STATE_MAX 160
+#define DEVICE_DAMAGE_MAX 120
 
 struct pool_row {
 	int64_t id;
 	char uuid[POOL_UUID_MAX];
 	char tenant[TENANT_ID_MAX]; /* "": the outer pool */
 	uint64_t tid;
+	uint32_t key_generation;    /* of the key file that opens the tenant's volume */
+	unsigned meta_region;       /* which of the two regions holds the metadata: 0 the first, 1 the second */
+	int64_t last_check_ms;      /* Unix time; 0: never */
+	char state[POOL_STATE_MAX]; /* "": well; else a sentence, why it is DEGRADED */
 };
 
 struct device_row {
@@ -81,6 +88,9 @@ struct device_row {
 	char kind[DEVICE_KIND_MAX], name[DEVICE_NAME_MAX];
 	uint64_t size_bytes, own_bytes; /* own: not shared with what it was made from, about */
 	bool is_ready;                  /* what is in it is complete */
+	uint32_t parent;                /* it began as a snapshot of this one; 0: of none */
+	int64_t created_ms;             /* Unix time */
+	char damage[DEVICE_DAMAGE_MAX]; /* "": none known; else why it is LOST or not to be trusted */
 };
 
 enum intent_op { INTENT_CREATE = 1, INTENT_DELETE = 2 };
@@ -95,6 +105,10 @@ int volumes_db_pool_add(
         struct volumes_db *db, const char *tenant, const char *uuid, struct pool_row *out, struct err *e);
 /* -ENOENT: no row, no sentence. So for the look-ups below. */
 int volumes_db_pool_get(struct volumes_db *db, const char *tenant, struct pool_row *out, struct err *e);
+/* All, the outer one first. The caller frees *OUT. */
+int volumes_db_pool_list(struct volumes_db *db, struct pool_row **out, size_t *n, struct err *e);
+/* Key generation, state, region, last check. */
+int volumes_db_pool_update(struct volumes_db *db, const struct pool_row *row, struct err *e);
 /* With its devices and intent. */
 int volumes_db_pool_delete(struct volumes_db *db, int64_t pool, struct err *e);
 
@@ -107,9 +121,34 @@ int volumes_db_intent_get(struct volumes_db *db, int64_t pool, struct intent_row
 
 int volumes_db_device_get(
         struct volumes_db *db, int64_t pool, const char *kind, const char *name, struct device_row *out, struct err *e);
-/* Kind, name, sizes, is_ready. */
+/* Kind, name, sizes, is_ready, damage. */
 int volumes_db_device_update(struct volumes_db *db, const struct device_row *dev, struct err *e);
 /* In the order of their ids. The caller frees *OUT. */
 int volumes_db_device_list(struct volumes_db *db, int64_t pool, struct device_row **out, size_t *n, struct err *e);
+
+/* --- leases: who was given a rootfs --------------------------------------------------------------------------------
+ */
+#define LEASE_ID_MAX 40 /* "lease_" + 26 characters of ULID + NUL, room to grow */
+#define LEASE_HOLDER_MAX 72
+#define LEASE_JAIL_MAX 192
+
+enum lease_mode { LEASE_READ_ONLY = 1, LEASE_COW = 2 };
+
+struct lease_row {
+	char id[LEASE_ID_MAX];
+	char tenant[TENANT_ID_MAX], build[BUILD_ID_MAX];
+	int mode;                      /* enum lease_mode */
+	char holder[LEASE_HOLDER_MAX]; /* the VM, as the VM manager calls it */
+	char jail[LEASE_JAIL_MAX];     /* where a node was placed, below the allowed directory; "": nowhere */
+	uint32_t device;               /* COW: the clone, in the tenant's pool */
+	int64_t created_ms;            /* Unix time */
+};
+
+int volumes_db_lease_put(struct volumes_db *db, const struct lease_row *row, struct err *e);
+int volumes_db_lease_get(struct volumes_db *db, const char *id, struct lease_row *out, struct err *e);
+int volumes_db_lease_delete(struct volumes_db *db, const char *id, struct err *e);
+/* Of TENANT and BUILD; "": of any. In the order of their ids. The caller frees *OUT. */
+int volumes_db_lease_list(
+        struct volumes_db *db, const char *tenant, const char *build, struct lease_row **out, size_t *n, struct err *e);
 
 #endif
