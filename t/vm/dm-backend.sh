@@ -108,13 +108,13 @@ crash create c2 - 256 1000 mount fill a 4 unmount seal p5
 k=$(status_id "$pool")
 inner=$(sql "SELECT id FROM pools WHERE tenant='acme'")
 is "$(sql "SELECT tid FROM pools WHERE id=$inner")" "$k" "kernel and database agree: $k"
-sql "INSERT INTO devices VALUES ($inner, 5000, 'build', 'x', 1048576, 0, 0); INSERT INTO intents VALUES ($inner, $k+1, 1, 5000)"
+sql "INSERT INTO devices (pool, id, kind, name, size_bytes, own_bytes, is_ready) VALUES ($inner, 5000, 'build', 'x', 1048576, 0, 0); INSERT INTO intents VALUES ($inner, $k+1, 1, 5000)"
 ok "K = D, intent, no message: undone" drive open c2
 is "$(sql "SELECT count(*) FROM intents"):$(devices build)" "0:0" "no intent, no device"
 
 # Steps 1 and 2.
 crash open c2
-sql "INSERT INTO devices VALUES ($inner, 5001, 'build', 'x', 1048576, 0, 0); INSERT INTO intents VALUES ($inner, $(status_id "$pool")+1, 1, 5001)"
+sql "INSERT INTO devices (pool, id, kind, name, size_bytes, own_bytes, is_ready) VALUES ($inner, 5001, 'build', 'x', 1048576, 0, 0); INSERT INTO intents VALUES ($inner, $(status_id "$pool")+1, 1, 5001)"
 ok "a thin device behind the back of the database" dmsetup message "$pool" 0 "create_thin 5001"
 ok "K = D, intent, message sent: undone" drive open c2 shell "! dmsetup message $pool 0 'delete 5001' 2>/dev/null"
 is "$(sql "SELECT count(*) FROM intents"):$(devices build)" "0:0" "no intent, no device, no thin id"
@@ -122,7 +122,7 @@ is "$(sql "SELECT count(*) FROM intents"):$(devices build)" "0:0" "no intent, no
 # Steps 1 to 3.
 crash open c2
 k=$(status_id "$pool")
-sql "INSERT INTO devices VALUES ($inner, 5002, 'build', 'x', 1048576, 0, 0); INSERT INTO intents VALUES ($inner, $k+1, 1, 5002)"
+sql "INSERT INTO devices (pool, id, kind, name, size_bytes, own_bytes, is_ready) VALUES ($inner, 5002, 'build', 'x', 1048576, 0, 0); INSERT INTO intents VALUES ($inner, $k+1, 1, 5002)"
 ok "a thin device behind the back of the database" dmsetup message "$pool" 0 "create_thin 5002"
 ok "and its transaction id" dmsetup message "$pool" 0 "set_transaction_id $k $((k + 1))"
 ok "K = D + 1: finished, and then collected" drive open c2 shell "! dmsetup message $pool 0 'delete 5002' 2>/dev/null"
@@ -133,7 +133,7 @@ for sent in no yes; do
 	crash open c2
 	k=$(status_id "$pool")
 	ok "a thin device behind the back of the database" dmsetup message "$pool" 0 "create_thin 501$k"
-	sql "INSERT INTO devices VALUES ($inner, 501$k, 'golden', 'g$sent', 1048576, 0, 1); INSERT INTO intents VALUES ($inner, $k+1, 2, 501$k)"
+	sql "INSERT INTO devices (pool, id, kind, name, size_bytes, own_bytes, is_ready) VALUES ($inner, 501$k, 'golden', 'g$sent', 1048576, 0, 1); INSERT INTO intents VALUES ($inner, $k+1, 2, 501$k)"
 	[ "$sent" = no ] || dmsetup message "$pool" 0 "delete 501$k"
 	ok "an interrupted deletion is finished (message sent: $sent)" drive open c2 shell "! dmsetup message $pool 0 'delete 501$k' 2>/dev/null"
 	is "$(sql "SELECT count(*) FROM intents; SELECT count(*) FROM devices WHERE id=501$k")" "0
