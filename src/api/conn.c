@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "api/server_internal.h"
+#include "base/cleanup.h"
+#include "base/local_socket.h"
 
 /* RFC 9113 3.4 */
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -73,10 +75,41 @@ static void peer_name(char *to, size_t size, const struct sockaddr_storage *ss)
 	}
 }
 
+/* What a peer without a right is told, whatever it wanted to say: nothing of it is read. */
+static void refuse_peer(struct conn *c, uid_t uid)
+{
+	AUTO_FREE char *text = xasprintf("user %u may not use this socket: it serves root and the VM manager", uid);
+	AUTO_BUF struct buf body = {0};
+
+	http_error_json(&body, "permission_denied", text);
+	buf_printf(&c->out,
+	        "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: %zu\r\n"
+	        "connection: close\r\n\r\n%s",
+	        body.len, buf_cstr(&body));
+	c->is_closing = c->is_lingering = true;
+}
+
+static void identify(struct conn *c, const struct listener *l)
+{
+	uid_t uid = (uid_t)-1;
+	pid_t pid = 0;
+
+	if (local_socket_peer(c->fd, &uid, &pid) < 0)
+		uid = (uid_t)-1;
+	snprintf(c->peer, sizeof(c->peer), "uid=%u,pid=%d", uid, (int)pid);
+	if (uid == 0)
+		c->identity = PEER_ADMIN;
+	else if (l->metald_uid && uid == l->metald_uid)
+		c->identity = PEER_METALD;
+	else
+		refuse_peer(c, uid);
+}
+
 static void conn_event(void *arg, uint32_t events);
 
-void conn_new(struct server *s, int fd, const struct sockaddr_storage *peer)
+void conn_new(const struct listener *l, int fd, const struct sockaddr_storage *peer)
 {
+	struct server *s = l->server;
 	struct conn *c = xcalloc(1, sizeof(*c));
 	int on = 1;
 
@@ -89,12 +122,18 @@ void conn_new(struct server *s, int fd, const struct sockaddr_storage *peer)
 		free(c);
 		return;
 	}
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	peer_name(c->peer, sizeof(c->peer), peer);
+	if (l->is_local) {
+		identify(c, l);
+	} else {
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		peer_name(c->peer, sizeof(c->peer), peer);
+	}
 	if (c->next)
 		c->next->prev = &c->next;
 	s->conns = c;
 	s->n_conns++;
+	if (c->out.len)
+		conn_wake(c);
 }
 
 static void forget_dirty(struct conn *c)

@@ -13,6 +13,7 @@
 #include "api/http_exchange.h"
 #include "base/loop.h"
 
+struct listener;
 struct server;
 
 struct session_ops {
@@ -37,6 +38,7 @@ struct conn {
 	struct loop_source *source; /* owns */
 	uint32_t events;            /* what the source watches */
 	char peer[INET6_ADDRSTRLEN + 10];
+	enum peer_identity identity;
 	const struct session_ops *ops;
 	void *session; /* owns; freed by ops->free */
 	struct http_exchange *exchanges;
@@ -56,8 +58,8 @@ struct conn {
 	struct conn *next_dirty;
 };
 
-/* FD is taken over. */
-void conn_new(struct server *s, int fd, const struct sockaddr_storage *peer);
+/* FD came from L and is taken over. */
+void conn_new(const struct listener *l, int fd, const struct sockaddr_storage *peer);
 /* Cancels its exchanges. Only from the top. */
 void conn_free(struct conn *c);
 /* There is something to send: do it from the loop. */

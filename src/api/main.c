@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * builderd-api: the only program that reads what clients send. It has a network, the directory of its job store and a
- * channel to builderd; no other file, no device, no right. Started by builderd; ends when builderd closes the channel,
- * or on SIGTERM: both drain.
+ * builderd-api: the only program that reads what clients send. It has a network, the socket that builderd hands over,
+ * the directory of its job store and a channel to builderd; no other file, no device, no right. Started by builderd;
+ * ends when builderd closes the channel, or on SIGTERM: both drain.
  *
  * Order: configuration, listening socket, sandbox, and only then the first byte from outside (the job store's file is
  * one: a taken-over process may have written it).
@@ -91,6 +91,15 @@ static void on_link_closed(void *arg, const struct err *e)
 	stop(p, e ? e->msg : "builderd closed the channel");
 }
 
+static void on_listen(void *arg, int fd, unsigned metald_uid)
+{
+	struct program *p = arg;
+	int rc = server_listen_local(p->service.server, fd, metald_uid);
+
+	if (rc < 0)
+		log_error("the API's socket is not served", KV("error", strerror(-rc)));
+}
+
 static int signals_open(struct program *p, struct err *e)
 {
 	sigset_t set;
@@ -164,6 +173,7 @@ static int serve(struct program *p, struct err *e)
 	if (!jobs->link)
 		return err_sys(e, -errno, "watch the channel to builderd");
 	monitor_link_on_closed(jobs->link, on_link_closed, p);
+	monitor_link_on_listen(jobs->link, on_listen, p);
 	rc = monitor_link_ready(jobs->link, server_port(p->service.server));
 	if (rc < 0)
 		return err_sys(e, rc, "tell builderd that we are ready");

@@ -18,6 +18,8 @@ struct monitor_link {
 	void *arg;
 	void (*closed)(void *arg, const struct err *e);
 	void *closed_arg;
+	void (*listen)(void *arg, int fd, unsigned metald_uid);
+	void *listen_arg;
 };
 
 /* Length of the UTF-8 sequence at C, 0 if there is none (RFC 3629: no overlong form, no surrogate, at most U+10FFFF).
@@ -107,7 +109,16 @@ static void on_storage(struct monitor_link *k, struct message *m)
 	k->events->storage(k->arg, s);
 }
 
+static void on_api_listen(struct monitor_link *k, struct message *m)
+{
+	const struct msg_api_listen *l = (const void *)m->payload;
+
+	if (k->listen)
+		k->listen(k->listen_arg, STEAL_FD(&m->fds[0]), l->metald_uid);
+}
+
 static void (*const handlers[MSG_TYPE_COUNT])(struct monitor_link *k, struct message *m) = {
+        [MSG_API_LISTEN] = on_api_listen,
         [MSG_BUILD_PROGRESS] = on_progress,
         [MSG_BUILD_LOG] = on_log,
         [MSG_BUILD_DONE] = on_done,
@@ -115,6 +126,12 @@ static void (*const handlers[MSG_TYPE_COUNT])(struct monitor_link *k, struct mes
         [MSG_ARTIFACT] = on_artifact,
         [MSG_STORAGE] = on_storage,
 };
+
+/* As the first member. */
+static bool has_build_id(uint32_t type)
+{
+	return type != MSG_STORAGE && type != MSG_API_LISTEN;
+}
 
 static void lost(struct monitor_link *k, const struct err *e)
 {
@@ -136,9 +153,8 @@ static void on_channel(void *arg, uint32_t events)
 		rc = channel_recv(&k->channel, &m, &e);
 		if (rc <= 0)
 			break;
-		/* The table lets builderd say other things to other children; a build id is the first member of all but
-		 * STORAGE. */
-		if (!handlers[m.type] || (m.type != MSG_STORAGE && !msg_build_id_is_valid((const char *)m.payload)))
+		/* The table lets builderd say other things to other children. */
+		if (!handlers[m.type] || (has_build_id(m.type) && !msg_build_id_is_valid((const char *)m.payload)))
 			rc = err_set(&e, -EPROTO, "builderd sent an impossible %s", msg_name(m.type));
 		else
 			handlers[m.type](k, &m);
@@ -177,6 +193,12 @@ void monitor_link_on_closed(struct monitor_link *k, void (*fn)(void *arg, const 
 {
 	k->closed = fn;
 	k->closed_arg = arg;
+}
+
+void monitor_link_on_listen(struct monitor_link *k, void (*fn)(void *arg, int fd, unsigned metald_uid), void *arg)
+{
+	k->listen = fn;
+	k->listen_arg = arg;
 }
 
 static int link_send(struct monitor_link *k, enum msg_type type, const void *payload, uint32_t length, const int *fds,

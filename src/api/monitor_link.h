@@ -25,6 +25,9 @@ void monitor_link_free(struct monitor_link *k);
 /* FN runs once when builderd has closed its end (E NULL) or broke the table: nothing comes any more. */
 void monitor_link_on_closed(struct monitor_link *k, void (*fn)(void *arg, const struct err *e), void *arg);
 
+/* FN gets the listening socket FD, which it takes over, when builderd hands it over. Before READY. */
+void monitor_link_on_listen(struct monitor_link *k, void (*fn)(void *arg, int fd, unsigned metald_uid), void *arg);
+
 /* READY; from here on the conversation runs. 0 or -errno, as below. */
 int monitor_link_ready(struct monitor_link *k, uint16_t port);
 int monitor_link_start(struct monitor_link *k, const struct msg_build_start *m, int source_fd, int runtime_fd);

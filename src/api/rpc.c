@@ -56,6 +56,11 @@ const char *rpc_peer(const struct rpc_call *c)
 	return c->x->conn->peer;
 }
 
+enum peer_identity rpc_peer_identity(const struct rpc_call *c)
+{
+	return c->x->conn->identity;
+}
+
 const struct rpc_method *rpc_method(const struct rpc_call *c)
 {
 	return c->method;
@@ -202,11 +207,29 @@ static void call_expired(void *arg)
 	call_revoke(c, RPC_DEADLINE_EXCEEDED, "the deadline that the request set has passed");
 }
 
+/* Who may not call a method learns nothing about its request, not even that it is malformed. */
+static enum rpc_code authorize(const struct rpc_call *c, struct err *e)
+{
+	const struct server *s = c->x->conn->server;
+
+	if (s->authorize)
+		return s->authorize(s->arg, c, e);
+	if (c->method->access == RPC_ACCESS_ANYONE)
+		return RPC_OK;
+	err_set(e, -EACCES, "%s is not for everybody", c->method->name);
+	return RPC_PERMISSION_DENIED;
+}
+
 void rpc_start(struct rpc_call *c, const void *data, size_t len)
 {
 	struct http_exchange *x = c->x;
 	struct err e = ERR_INIT;
+	enum rpc_code refusal = authorize(c, &e);
 
+	if (refusal != RPC_OK) {
+		rpc_fail(c, refusal, "%s", e.msg);
+		return;
+	}
 	c->request = c->is_json ? protojson_decode(c->method->input, data, len, &e)
 	                        : wire_decode(c->method->input, data, len, &e);
 	if (!c->request) {

@@ -39,6 +39,16 @@ enum rpc_code {
 	RPC_UNAUTHENTICATED = 16,
 };
 
+/* Who is at the other end, as far as the socket knows: NONE is anybody who reaches the port. */
+enum peer_identity { PEER_NONE, PEER_METALD, PEER_ADMIN };
+
+/* Who may call a method; the server's authorize() decides what makes a caller one of them. */
+enum rpc_access {
+	RPC_ACCESS_ANYONE,
+	RPC_ACCESS_METALD, /* the VM manager, and the administrator */
+	RPC_ACCESS_ADMIN,
+};
+
 struct rpc_call;
 
 struct rpc_method {
@@ -48,6 +58,7 @@ struct rpc_method {
 	bool is_idempotent; /* has no side effects: may come as GET */
 	/* REQUEST lives as long as the call. ARG is server_new's. */
 	void (*call)(struct rpc_call *c, const ProtobufCMessage *request, void *arg);
+	enum rpc_access access;
 };
 
 /* "invalid_argument"; "unknown" for numbers that are none. */
@@ -58,8 +69,10 @@ unsigned rpc_code_http_status(enum rpc_code code);
 /* A request header's value, NAME in lower case; NULL if absent. Repeated headers: the first. Lives as long as the call.
  */
 const char *rpc_header(const struct rpc_call *c, const char *name);
-/* "192.0.2.1:4711" or "[2001:db8::1]:4711". */
+/* "192.0.2.1:4711", "[2001:db8::1]:4711" or "uid=1000,pid=4711". */
 const char *rpc_peer(const struct rpc_call *c);
+/* Of the connection, not of what the request claims. */
+enum peer_identity rpc_peer_identity(const struct rpc_call *c);
 const struct rpc_method *rpc_method(const struct rpc_call *c);
 /* True if the answer goes out as JSON. */
 bool rpc_is_json(const struct rpc_call *c);

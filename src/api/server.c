@@ -65,10 +65,13 @@ const struct http_route *server_find_route(
 
 static void set_accepting(struct server *s, bool on)
 {
-	if (s->listen_source && s->is_accepting != on) {
-		s->is_accepting = on;
-		loop_fd_set(s->listen_source, on ? EPOLLIN : 0);
-	}
+	if (s->is_accepting == on)
+		return;
+	s->is_accepting = on;
+	if (s->tcp.source)
+		loop_fd_set(s->tcp.source, on ? EPOLLIN : 0);
+	if (s->local.source)
+		loop_fd_set(s->local.source, on ? EPOLLIN : 0);
 }
 
 static void on_sweep(void *arg);
@@ -99,13 +102,14 @@ static void on_sweep(void *arg)
 	}
 	if (s->n_conns < s->limits.max_connections)
 		set_accepting(s, true); /* descriptors may have run out */
-	if (s->conns || (s->listen_source && !s->is_accepting))
+	if (s->conns || (s->tcp.source && !s->is_accepting))
 		start_sweep(s);
 }
 
 static void on_listen(void *arg, uint32_t events)
 {
-	struct server *s = arg;
+	const struct listener *l = arg;
+	struct server *s = l->server;
 
 	for (int i = 0; i < ACCEPTS_MAX; i++) {
 		struct sockaddr_storage peer = {0};
@@ -114,7 +118,7 @@ static void on_listen(void *arg, uint32_t events)
 			set_accepting(s, false);
 			break;
 		}
-		int fd = accept4(s->listen_fd, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int fd = accept4(l->fd, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
 				log_warn("connections wait: accept failed", KV("error", strerror(errno)));
@@ -122,7 +126,7 @@ static void on_listen(void *arg, uint32_t events)
 			}
 			break;
 		}
-		conn_new(s, fd, &peer);
+		conn_new(l, fd, &peer);
 	}
 	start_sweep(s);
 }
@@ -184,14 +188,19 @@ static void on_drain_final(void *arg)
 		conn_drain(c, true);
 }
 
+static void listener_close(struct listener *l)
+{
+	loop_fd_del(STEAL(&l->source));
+	cleanup_close(&l->fd);
+}
+
 void server_drain(struct server *s, uint32_t deadline_ms, void (*done)(void *arg), void *arg)
 {
 	s->is_draining = true;
 	s->drained = done;
 	s->drained_arg = arg;
-	loop_fd_del(s->listen_source);
-	s->listen_source = NULL;
-	cleanup_close(&s->listen_fd);
+	listener_close(&s->tcp);
+	listener_close(&s->local);
 	for (struct conn *c = s->conns; c; c = c->next)
 		conn_drain(c, false);
 	uint32_t final_ms = deadline_ms / 2 < DRAIN_FINAL_MS ? deadline_ms / 2 : DRAIN_FINAL_MS;
@@ -242,17 +251,34 @@ struct server *server_new(struct loop *l, const struct server_options *o, const 
 	s->arg = arg;
 	s->origins = o->origins;
 	s->observe = o->observe;
+	s->authorize = o->authorize;
 	fill_limits(&s->limits);
-	s->listen_fd = STEAL_FD(&fd);
-	s->port = bound_port(s->listen_fd);
+	s->port = bound_port(fd);
 	s->is_accepting = true;
-	s->listen_source = loop_fd_add(l, s->listen_fd, EPOLLIN, on_listen, s);
-	if (!s->listen_source) {
+	s->local = (struct listener){.server = s, .fd = -1};
+	s->tcp = (struct listener){.server = s, .fd = STEAL_FD(&fd)};
+	s->tcp.source = loop_fd_add(l, s->tcp.fd, EPOLLIN, on_listen, &s->tcp);
+	if (!s->tcp.source) {
 		err_sys(e, -errno, "watch the listening socket");
 		server_free(s);
 		return NULL;
 	}
 	return s;
+}
+
+int server_listen_local(struct server *s, int fd, unsigned metald_uid)
+{
+	if (s->is_draining) { /* its clients would find nobody */
+		close(fd);
+		return 0;
+	}
+	s->local = (struct listener){.server = s, .fd = fd, .is_local = true, .metald_uid = metald_uid};
+	s->local.source = loop_fd_add(s->loop, fd, s->is_accepting ? EPOLLIN : 0, on_listen, &s->local);
+	if (s->local.source)
+		return 0;
+	int rc = -errno;
+	cleanup_close(&s->local.fd);
+	return rc;
 }
 
 uint16_t server_port(const struct server *s)
@@ -276,7 +302,7 @@ void server_free(struct server *s)
 	loop_timer_del(s->sweep);
 	loop_timer_del(s->drain_final);
 	loop_timer_del(s->drain_end);
-	loop_fd_del(s->listen_source);
-	cleanup_close(&s->listen_fd);
+	listener_close(&s->tcp);
+	listener_close(&s->local);
 	free(s);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The server: one listening socket, one thread, HTTP/1.1 and HTTP/2 with prior knowledge on the same port, remote
- * procedures (rpc.h) and plain routes (http.h). Nothing is global: a process may run several on loops of their own.
+ * The server: one port and perhaps one Unix socket, one thread, HTTP/1.1 and HTTP/2 with prior knowledge on both,
+ * remote procedures (rpc.h) and plain routes (http.h). Nothing is global: a process may run several on loops of their
+ * own.
  */
 #ifndef API_SERVER_H
 #define API_SERVER_H
@@ -34,6 +35,9 @@ struct server_options {
 	const char *origins; /* "https://a.example,...", "*": web pages that may call; NULL: none. Borrowed */
 	/* A call of METHOD (its name) is over; MICROSECONDS from its headers. May be NULL. ARG is server_new's. */
 	void (*observe)(void *arg, const char *method, enum rpc_code code, int64_t microseconds);
+	/* May this call run? Asked before its request is decoded: RPC_OK, or the code of the refusal with its sentence
+	 * in E. NULL: methods for RPC_ACCESS_ANYONE only. ARG is server_new's. */
+	enum rpc_code (*authorize)(void *arg, const struct rpc_call *c, struct err *e);
 	struct server_limits limits;
 };
 
@@ -43,6 +47,10 @@ struct server;
  * method and a route have the same path, GET goes to the route unless the query is a Connect GET. NULL: E says why. */
 struct server *server_new(struct loop *l, const struct server_options *o, const struct rpc_method *methods,
         size_t n_methods, const struct http_route *routes, size_t n_routes, void *arg, struct err *e);
+
+/* Serve the listening Unix socket FD, too (taken over, also on failure). uid 0 is PEER_ADMIN there, METALD_UID (0:
+ * nobody) is PEER_METALD; others get 403 and are let go before a byte of theirs is read. 0 or -errno. */
+int server_listen_local(struct server *s, int fd, unsigned metald_uid);
 
 /* The port that is listened on. */
 uint16_t server_port(const struct server *s);

@@ -6,6 +6,15 @@
 #include "api/conn.h"
 #include "api/server.h"
 
+/* A socket that clients come from. */
+struct listener {
+	struct server *server;
+	int fd; /* owns, -1: not in use */
+	struct loop_source *source;
+	bool is_local;       /* a Unix socket: peers are known by uid */
+	unsigned metald_uid; /* 0: no such user */
+};
+
 struct server {
 	struct loop *loop;
 	struct server_limits limits; /* defaults filled in */
@@ -15,10 +24,10 @@ struct server {
 	size_t n_routes;
 	const char *origins; /* of server_options */
 	void (*observe)(void *arg, const char *method, enum rpc_code code, int64_t microseconds);
+	enum rpc_code (*authorize)(void *arg, const struct rpc_call *c, struct err *e);
 	void *arg;
 
-	int listen_fd; /* owns, -1 once draining */
-	struct loop_source *listen_source;
+	struct listener tcp, local; /* closed once draining */
 	bool is_accepting;
 	uint16_t port;
 	struct conn *conns;

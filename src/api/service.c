@@ -486,7 +486,7 @@ static void get_build_stats(struct rpc_call *c, const ProtobufCMessage *request,
 #define METHOD(name, lower, stream, idempotent, fn)                                                                    \
 	{                                                                                                              \
 		SERVICE name, &builder__v1__##lower##_request__descriptor,                                             \
-		        &builder__v1__##lower##_response__descriptor, stream, idempotent, fn                           \
+		        &builder__v1__##lower##_response__descriptor, stream, idempotent, fn, RPC_ACCESS_ANYONE        \
 	}
 
 const struct rpc_method service_methods[] = {
@@ -496,12 +496,14 @@ const struct rpc_method service_methods[] = {
         METHOD("CancelBuild", cancel_build, false, false, cancel_build),
         METHOD("DeleteBuild", delete_build, false, false, delete_build),
         {SERVICE "StreamBuildLogs", &builder__v1__stream_build_logs_request__descriptor,
-                &builder__v1__build_log_entry__descriptor, true, false, logs_stream_call},
+                &builder__v1__build_log_entry__descriptor, true, false, logs_stream_call, RPC_ACCESS_ANYONE},
         METHOD("GetTenantQuotas", get_tenant_quotas, false, true, get_tenant_quotas),
         METHOD("GetBuildStats", get_build_stats, false, true, get_build_stats),
         {"grpc.health.v1.Health/Check", &grpc__health__v1__health_check_request__descriptor,
-                &grpc__health__v1__health_check_response__descriptor, false, false, health_check_call},
+                &grpc__health__v1__health_check_response__descriptor, false, false, health_check_call,
+                RPC_ACCESS_ANYONE},
         {"grpc.health.v1.Health/Watch", &grpc__health__v1__health_check_request__descriptor,
-                &grpc__health__v1__health_check_response__descriptor, true, false, health_watch_call},
+                &grpc__health__v1__health_check_response__descriptor, true, false, health_watch_call,
+                RPC_ACCESS_ANYONE},
 };
 const size_t service_methods_count = ARRAY_LEN(service_methods);

@@ -50,6 +50,9 @@ static const struct option options[] = {
         TEXT("ADDRESS", address, "127.0.0.1",
                 "address to listen on; without authentication only a loopback address is accepted"),
         NUMBER("PORT", port, "8082", 0, 65535, "port to listen on, 0 = any free one"),
+        TEXT("API_SOCKET", api_socket, "STATE_DIR/api.sock",
+                "Unix socket of the API for root and METALD_UID; a leading STATE_DIR is that directory; empty = none"),
+        NUMBER("METALD_UID", metald_uid, "0", 0, 4294967294, "user id of the VM manager on API_SOCKET, 0 = root only"),
         TEXT("CORS_ALLOWED_ORIGINS", allowed_origins, "",
                 "web origins whose pages may call: https://a.example,... or *; empty = none"),
         NUMBER("MAX_CONCURRENT_BUILDS", max_concurrent_builds, "5", 1, 1024, "builds that run at once on this host"),
@@ -272,6 +275,8 @@ static int check_whole(const struct config *c, struct err *e)
 		        CONFIG_PREFIX "DM_DATA_DEVICE=\"%s\" and " CONFIG_PREFIX
 		                      "DM_LOOP_FILE=\"%s\": expected one of them",
 		        c->dm_data_device, c->dm_loop_file);
+	if (c->api_socket[0] && c->api_socket[0] != '/' && strncmp(c->api_socket, "STATE_DIR/", strlen("STATE_DIR/")))
+		return err_set(e, -EINVAL, CONFIG_PREFIX "API_SOCKET=\"%s\": expected an absolute path", c->api_socket);
 	if (c->local_images_dir[0] && c->local_images_dir[0] != '/')
 		return err_set(e, -EINVAL, CONFIG_PREFIX "LOCAL_IMAGES_DIR=\"%s\": expected an absolute path",
 		        c->local_images_dir);
@@ -294,6 +299,10 @@ int config_load(struct config *c, const char *file, char *const *environ_list, s
 		rc = check_whole(c, e);
 	if (rc < 0)
 		return rc;
+	if (!strncmp(c->api_socket, "STATE_DIR/", strlen("STATE_DIR/"))) {
+		AUTO_FREE char *relative = c->api_socket;
+		c->api_socket = xasprintf("%s%s", c->state_dir, relative + strlen("STATE_DIR"));
+	}
 	if (!c->database_dir[0]) {
 		free(c->database_dir);
 		c->database_dir = xasprintf("%s/jobs", c->state_dir);

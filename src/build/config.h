@@ -20,6 +20,8 @@ struct config {
 	/* service */
 	char *address;                  /* ADDRESS, IPv4 or IPv6 literal */
 	uint64_t port;                  /* PORT, 0 = any free one */
+	char *api_socket;               /* API_SOCKET: a Unix socket for clients of this host, "" = none */
+	uint64_t metald_uid;            /* METALD_UID: the VM manager's user on that socket, 0 = root only */
 	char *allowed_origins;          /* CORS_ALLOWED_ORIGINS: https://a.example,... or *; "" = none */
 	uint64_t max_concurrent_builds; /* MAX_CONCURRENT_BUILDS */
 	uint64_t build_timeout_ms;      /* BUILD_TIMEOUT, a duration: 15m */

@@ -149,6 +149,11 @@ struct msg_artifact {
 	struct err err;
 };
 
+/* After READY. fds: [0] a listening stream socket for clients on this host; who connects is known by uid. */
+struct msg_api_listen {
+	uint32_t metald_uid; /* the VM manager's; 0: it has none of its own */
+};
+
 struct msg_storage { /* sent after READY and every 10 s while it changes; health */
 	char backend[16];
 	uint64_t total_bytes, free_bytes;
@@ -271,6 +276,7 @@ struct msg_fail {
 /*        id               name            sender        states   once   payload                      descriptors */
 #define MSG_TABLE(X)                                                                                                   \
 	X(API_READY, "api-ready", ROLE_API, MSG_STATE_NEW, true, struct msg_api_ready, 0, 0)                           \
+	X(API_LISTEN, "api-listen", ROLE_MONITOR, MSG_STATE_RUNNING, true, struct msg_api_listen, 1, 1)                \
 	X(BUILD_START, "build-start", ROLE_API, MSG_STATE_RUNNING, false, struct msg_build_start, 2, 2)                \
 	X(BUILD_CANCEL, "build-cancel", ROLE_API, MSG_STATE_RUNNING, false, struct msg_build_ref, 0, 0)                \
 	X(BUILD_DELETE, "build-delete", ROLE_API, MSG_STATE_RUNNING, false, struct msg_build_ref, 0, 0)                \

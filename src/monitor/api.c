@@ -48,6 +48,9 @@ static int on_ready(struct monitor *m, struct message *msg, struct err *e)
 
 	m->api.channel.state = MSG_STATE_RUNNING;
 	m->is_api_ready = true;
+	int rc = api_socket_hand_over(m);
+	if (rc < 0)
+		return err_sys(e, rc, "hand the API's socket over");
 	log_info("ready", KV("address", m->config.address), KV_U("port", r->port), KV("backend", m->ops->name));
 	monitor_notify("READY=1");
 	api_storage_report(m);

@@ -222,6 +222,7 @@ static int loop_setup(struct monitor *m, struct err *e)
 static void shut_down(struct monitor *m)
 {
 	m->is_stopping = true;
+	api_socket_close(m);
 	monitor_posts_send(m);
 	api_end(m, (int)m->config.shutdown_timeout_ms);
 	while (m->builds) {
@@ -237,7 +238,7 @@ static void shut_down(struct monitor *m)
 
 int monitor_run(struct monitor *m, struct err *e)
 {
-	m->local_images_fd = m->init_fd = m->signal_fd = m->wake_fd = -1;
+	m->local_images_fd = m->init_fd = m->api_socket_fd = m->signal_fd = m->wake_fd = -1;
 	m->api.channel.fd = m->api.pidfd = -1;
 	m->posts_tail = &m->posts;
 	pthread_mutex_init(&m->post_lock, NULL);
@@ -250,11 +251,15 @@ int monitor_run(struct monitor *m, struct err *e)
 	if (rc >= 0)
 		rc = backend_choose(m, e);
 	if (rc >= 0)
+		rc = api_socket_open(m, e);
+	if (rc >= 0)
 		rc = loop_setup(m, e);
 	if (rc >= 0)
 		rc = api_start(m, e);
-	if (rc < 0)
+	if (rc < 0) {
+		api_socket_close(m);
 		return rc;
+	}
 	rc = loop_run(m->loop);
 	shut_down(m);
 	return rc;

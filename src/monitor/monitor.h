@@ -28,6 +28,7 @@ struct monitor {
 	struct store *store;
 	int local_images_fd; /* owns; -1: local sources are refused */
 	int init_fd;         /* owns: the static PID 1 program */
+	int api_socket_fd;   /* owns: API_SOCKET, -1: none */
 	struct digest init_digest;
 
 	struct child api;
@@ -68,5 +69,12 @@ void api_end(struct monitor *m, int timeout_ms);
 void api_storage_report(struct monitor *m);
 /* Until no deletion is under way. */
 void api_deletions_wait(struct monitor *m);
+
+/* api_socket.c: API_SOCKET of the configuration, if there is one. */
+int api_socket_open(struct monitor *m, struct err *e);
+/* Let builderd-api listen on it, too. 0 or -errno. */
+int api_socket_hand_over(struct monitor *m);
+/* Nobody finds it any more. */
+void api_socket_close(struct monitor *m);
 
 #endif
