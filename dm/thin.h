@@ -19,12 +19,13 @@
  *
  * Locks, in this order: a tenant's, a pool's. A device becomes something (chain, rootfs) by its row in volumes.db,
  * which is the last step; the deletion of that row is the first step of a removal. So after a crash, whatever has no
- * row is garbage (thin_tenant.c, leftovers).
+ * row is garbage (thin_open.c, leftovers).
  */
 #ifndef DM_THIN_H
 #define DM_THIN_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "dm.h"
@@ -101,7 +102,9 @@ struct tenant {
 	char id[TENANT_ID_MAX];
 	pthread_mutex_t lock; /* names in the pool: who makes a chain, a golden, a product */
 	bool is_open;
-	struct device_row outer; /* its thin volume */
+	atomic_uint users;                /* references; grows under the lock only */
+	atomic_int_least64_t last_use_ms; /* CLOCK_MONOTONIC, when a reference was given back */
+	struct device_row outer;          /* its thin volume */
 	struct pool pool;
 	int cache_fd; /* owns: root of the cache */
 };
@@ -110,20 +113,51 @@ struct store {
 	char dir[THIN_STATE_DIR_MAX]; /* STATE_DIR/dm */
 	int dirfd, lock_fd, keys_fd;  /* own */
 	unsigned fetch_uid;
-	uint64_t cache_max_bytes, tenant_bytes;
+	uint64_t cache_max_bytes, tenant_bytes, tenant_idle_ms;
 	struct master_key master;
 	struct volumes_db *db; /* owns */
 	struct pool outer;
-	pthread_mutex_t lock; /* the list */
+	pthread_mutex_t lock; /* the list: it grows at its head, nothing leaves it before the end */
 	struct tenant *tenants;
+
+	bool has_idle_thread, is_closing;
+	pthread_t idle_thread;
+	pthread_mutex_t idle_lock; /* is_closing */
+	pthread_cond_t idle_wake;
 };
 
-/* The tenant, opened; made if it does not exist and MAY_CREATE (else -ENOENT without a sentence). */
+/* A reference to the tenant, opened; made if it does not exist and MAY_CREATE (else -ENOENT without a sentence). As
+ * long as somebody has a reference its storage stays up. Give it back: tenant_put, or AUTO(tenant_cleanup). */
 int tenant_get(struct store *s, const char *id, bool may_create, struct tenant **out, struct err *e);
-/* Open all that exist. One that cannot be opened is logged, and the error met again by whoever asks for it. */
+void tenant_put(struct tenant *t);
+static inline void tenant_cleanup(struct tenant **t)
+{
+	tenant_put(*t);
+}
+
+/* The tenant as it is, open or not, existing or not; no reference. */
+struct tenant *tenant_find(struct store *s, const char *id);
+/* For walks over those that were asked for since the start: lock each before looking. */
+struct tenant *tenants_first(struct store *s);
+/* Somebody has a lease on one of its rootfs (or nobody knows). */
+bool tenant_is_leased(struct store *s, const char *id);
+
+/* Open those that must be up. One that cannot be opened is logged, and the error met again by whoever asks for it. */
 int tenants_open(struct store *s, struct err *e);
-/* Take down what nobody uses. */
-void tenants_close(struct store *s);
+/* Take down what nobody uses and what is not leased. False: something stays up. */
+bool tenants_close(struct store *s);
+
+/* --- thin_open.c: under the tenant's lock, t->outer is read --------------------------------------------------------
+ */
+
+int stack_make(struct store *s, struct tenant *t, struct err *e);
+int stack_open(struct store *s, struct tenant *t, struct err *e);
+/* As far as nobody else uses it. 1: what is leased stays up. */
+int stack_down(struct store *s, struct tenant *t, struct err *e);
+/* The same for an open one, unless somebody has a lease, a device or the cache open: 1, all is as it was. */
+int stack_let_go(struct store *s, struct tenant *t, struct err *e);
+/* Half of a tenant that was being made: nothing is in it. */
+int stack_wreck_remove(struct store *s, struct tenant *t, struct err *e);
 
 /* --- thin_outer.c ----------------------------------------------------------------------------------------------------
  */
@@ -138,7 +172,7 @@ bool outer_is_configured(const struct store_options *o);
 
 struct volume {
 	struct store *store;
-	struct tenant *tenant;
+	struct tenant *tenant; /* a reference */
 	struct device_row dev;
 	uint64_t chain_bytes; /* used_bytes of the chain it was last equal to */
 	int root_fd;          /* owns, while mounted */

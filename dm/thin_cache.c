@@ -15,7 +15,7 @@
 
 int thin_blob_dir(struct store *s, const char *tenant, struct err *e)
 {
-	struct tenant *t;
+	AUTO(tenant_cleanup) struct tenant *t = NULL;
 	int rc = tenant_get(s, tenant, true, &t, e);
 
 	if (rc < 0)
@@ -45,15 +45,15 @@ static int chains_add(struct store *s, struct cache_list *l, struct err *e)
 {
 	AUTO_FREE struct chain_row *rows = NULL;
 	struct device_row dev;
-	struct tenant *t;
+	struct pool_row pool;
 	char hex[DIGEST_TEXT_MAX];
 	size_t n = 0;
 	int rc = volumes_db_chain_list(s->db, &rows, &n, e);
 
 	for (size_t i = 0; i < n && rc == 0; i++)
-		if (tenant_get(s, rows[i].tenant, false, &t, NULL) == 0 &&
-		        volumes_db_device_get(
-		                s->db, t->pool.row.id, "chain", digest_hex(&rows[i].chain, hex), &dev, NULL) == 0)
+		if (volumes_db_pool_get(s->db, rows[i].tenant, &pool, NULL) == 0 &&
+		        volumes_db_device_get(s->db, pool.id, "chain", digest_hex(&rows[i].chain, hex), &dev, NULL) ==
+		                0)
 			cache_list_chain(l, &rows[i], dev.own_bytes);
 	return rc;
 }
@@ -62,7 +62,7 @@ static int chains_add(struct store *s, struct cache_list *l, struct err *e)
 static int cached_drop(void *arg, const struct cached *c, struct err *e)
 {
 	struct store *s = arg;
-	struct tenant *t;
+	AUTO(tenant_cleanup) struct tenant *t = NULL;
 	int rc = tenant_get(s, c->tenant, false, &t, e);
 
 	if (rc < 0)
@@ -79,20 +79,12 @@ static int cached_drop(void *arg, const struct cached *c, struct err *e)
 	return 0;
 }
 
-/* The list of tenants only grows, at its head. */
-static struct tenant *first_tenant(struct store *s)
-{
-	pthread_mutex_lock(&s->lock);
-	struct tenant *t = s->tenants;
-	pthread_mutex_unlock(&s->lock);
-	return t;
-}
-
+/* The blobs of closed tenants are counted when those are in use again: to look would be to open ten thousand. */
 int thin_trim(struct store *s, uint64_t *freed, struct err *e)
 {
 	AUTO(cache_list_free) struct cache_list l = {0};
 
-	for (struct tenant *t = first_tenant(s); t; t = t->next) {
+	for (struct tenant *t = tenants_first(s); t; t = t->next) {
 		pthread_mutex_lock(&t->lock);
 		if (t->is_open)
 			blobs_add(t, &l);

@@ -174,7 +174,7 @@ static int share_locked(struct tenant *t, const char *build, const struct digest
 int thin_share(struct store *s, const char *tenant, const char *build, const struct digest *product_key,
         struct rootfs_info *info, char **metadata, size_t *metadata_len, struct err *e)
 {
-	struct tenant *t;
+	AUTO(tenant_cleanup) struct tenant *t = NULL;
 	AUTO_FREE char *text = NULL;
 	int rc = tenant_get(s, tenant, false, &t, e);
 
@@ -206,14 +206,15 @@ int thin_rootfs_open(struct store *s, const char *tenant, const char *build, str
 {
 	struct device_row dev;
 	struct rootfs_row row;
-	struct tenant *t;
+	AUTO(tenant_cleanup) struct tenant *t = NULL;
 	int rc = rootfs_find(s, tenant, build, &t, &row, &dev, e);
 
 	if (rc < 0)
 		return rc;
 	*info = row.info;
 	info_path(t, &dev, info);
-	return device_open(&t->pool, &dev, O_RDONLY, e);
+	rc = device_up(&t->pool, &dev, true, e); /* down again when the tenant is closed */
+	return rc < 0 ? rc : device_open(&t->pool, &dev, O_RDONLY, e);
 }
 
 static uint64_t used_bytes(const struct tenant *t)
@@ -247,7 +248,7 @@ int thin_rootfs_delete(struct store *s, const char *tenant, const char *build, u
 {
 	struct device_row dev;
 	struct rootfs_row row;
-	struct tenant *t;
+	AUTO(tenant_cleanup) struct tenant *t = NULL;
 	int rc = rootfs_find(s, tenant, build, &t, &row, &dev, e);
 
 	*freed = 0;

@@ -95,8 +95,8 @@ static void thin_close(struct store *s)
 {
 	if (!s)
 		return;
-	tenants_close(s);
-	outer_down(s);
+	if (tenants_close(s))
+		outer_down(s);
 	volumes_db_close(s->db);
 	keys_wipe(&s->master, sizeof(s->master));
 	cleanup_close(&s->keys_fd);
@@ -117,6 +117,7 @@ static int thin_open(const struct store_options *o, struct store **out, struct e
 	s->fetch_uid = o->fetch_uid;
 	s->cache_max_bytes = o->cache_max_bytes;
 	s->tenant_bytes = o->dm_tenant_bytes;
+	s->tenant_idle_ms = o->dm_tenant_idle_ms;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_mutex_init(&s->outer.lock, NULL);
 	int rc = state_dir_open(s, o, e);

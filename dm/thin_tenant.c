@@ -1,318 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The `dm` backend: a tenant's stack, from the thin volume in the outer pool up to the mounted cache. A tenant is made
- * once; its row in the outer pool becomes "ready" when all of it is there, and what is not ready is made anew. It is
- * opened at the start of builderd, or at its first use, and stays open.
+ * The `dm` backend: which tenants are open. At the start those come up whose rootfs are leased, those that the kernel
+ * still has up, and what was left half done; every other one at its first use. One that nobody uses for a while is
+ * closed again, so that ten thousand tenants cost what the busy ones do.
  */
 #include "thin.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <time.h>
 
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "image.h"
-#include "luks.h"
-#include "mount.h"
+#include "base/loop.h"
 
-#define KEY_GENERATION 1
-#define INNER_BLOCK ((uint64_t)64 << 10)
-#define INNER_META_MIN ((uint64_t)16 << 20)
-#define META_BYTES_PER_BLOCK 48 /* thin_metadata_size(8); doubled for snapshots */
-#define MIB ((uint64_t)1 << 20)
-
-/* What of the decrypted device is what. The spare region is as big as the metadata and follows it. */
-struct split {
-	uint64_t meta, data_offset, data;
-};
-
-static struct split tenant_split(uint64_t outer_bytes)
-{
-	uint64_t whole = (outer_bytes - LUKS_DATA_OFFSET) / MIB * MIB;
-	uint64_t meta = 2 * META_BYTES_PER_BLOCK * (whole / INNER_BLOCK);
-
-	meta = (meta < INNER_META_MIN ? INNER_META_MIN : meta + MIB - 1) / MIB * MIB;
-	return (struct split){.meta = meta, .data_offset = 2 * meta, .data = whole - 2 * meta};
-}
-
-static struct thin_name crypt_name(const struct store *s, const struct tenant *t)
-{
-	return thin_name(&s->outer.row, "crypt", t->outer.id);
-}
-
-static void path_of(struct thin_name n, char out[128])
-{
-	snprintf(out, 128, DM_DIR "%s", n.text);
-}
-
-/* --- down -------------------------------------------------------------------------------------------------------- */
-
-/* Of the tenant's devices, those that are up. */
-static int devices_down(struct tenant *t, struct err *e)
-{
-	AUTO_FREE struct device_row *rows = NULL;
-	size_t n = 0;
-	int rc = volumes_db_device_list(t->pool.db, t->pool.row.id, &rows, &n, e);
-
-	for (size_t i = 0; i < n && rc == 0; i++)
-		rc = dm_deactivate(device_name(&t->pool, &rows[i]).text, 1000, e);
-	return rc;
-}
-
-/* As far as nobody else uses it. */
-static int stack_down(struct store *s, struct tenant *t, struct err *e)
-{
-	int rc = 0;
-
-	cleanup_close(&t->cache_fd);
-	t->is_open = false;
-	if (t->pool.db) {
-		rc = devices_down(t, e);
-		if (rc == 0)
-			rc = pool_down(&t->pool, e);
-	}
-	if (rc == 0)
-		rc = luks_close(crypt_name(s, t).text, e);
-	return rc < 0 ? rc : device_down(&s->outer, &t->outer, e);
-}
-
-/* --- up ---------------------------------------------------------------------------------------------------------- */
-
-static int decrypted_up(struct store *s, struct tenant *t, bool is_new, struct err *e)
-{
-	AUTO(tenant_key_cleanup) struct tenant_key key = {0};
-	struct dm_state state;
-	char path[128];
-	int rc = dm_state_get(crypt_name(s, t).text, &state, e);
-
-	if (rc < 0 || state.exists)
-		return rc; /* builderd died, the kernel did not */
-	rc = is_new ? keys_tenant_make(s->keys_fd, t->id, KEY_GENERATION, &s->master, &key, e)
-	            : keys_tenant_read(s->keys_fd, t->id, KEY_GENERATION, &s->master, &key, e);
-	if (rc == 0)
-		rc = device_up(&s->outer, &t->outer, false, e);
-	path_of(device_name(&s->outer, &t->outer), path);
-	if (rc == 0 && is_new)
-		rc = luks_format(path, key.bytes, sizeof(key.bytes), e);
-	if (rc == 0)
-		rc = luks_open(path, crypt_name(s, t).text, key.bytes, sizeof(key.bytes), e);
-	return rc;
-}
-
-/* VMs get the devices themselves: without zeroing they would read what another build left in a block. */
-static int zeroing_check(const struct tenant *t, struct err *e)
-{
-	struct thin_name pool = thin_name(&t->pool.row, "pool", 0);
-	char live[256];
-	int rc = dm_live_table(pool.text, live, sizeof(live), e);
-
-	if (rc == 0 && strstr(live, "skip_block_zeroing"))
-		return err_kind_set(
-		        e, -EPERM, ERR_KIND_INTERNAL, "pool %s does not zero its blocks: \"%s\"", pool.text, live);
-	return rc;
-}
-
-static int inner_up(struct store *s, struct tenant *t, bool is_new, struct err *e)
-{
-	struct split split = tenant_split(t->outer.size_bytes);
-	const struct pool_layout layout = {
-	        .block_bytes = INNER_BLOCK, .data_bytes = split.data, .features = "1 error_if_no_space"};
-	char crypt[128], meta[128];
-
-	path_of(crypt_name(s, t), crypt);
-	path_of(thin_name(&t->pool.row, "meta", 0), meta);
-	int rc = thin_linear(&t->pool.row, "meta", crypt, 0, split.meta, e);
-	if (rc == 0)
-		rc = thin_linear(&t->pool.row, "data", crypt, split.data_offset, split.data, e);
-	if (rc == 0 && is_new)
-		rc = thin_wipe_start(meta, 0, e);
-	if (rc == 0)
-		rc = pool_up(&t->pool, &layout, e);
-	return rc < 0 ? rc : zeroing_check(t, e);
-}
-
-/* --- the cache --------------------------------------------------------------------------------------------------- */
-
-static int cache_make(struct tenant *t, struct device_row *cache, struct err *e)
-{
-	uint64_t size = image_size(tenant_split(t->outer.size_bytes).data / 4, 0);
-	int rc = pool_create(&t->pool, "cache", "cache", size, NULL, cache, e);
-
-	if (rc == 0)
-		rc = device_up(&t->pool, cache, false, e);
-	AUTO_CLOSE int fd = rc < 0 ? rc : device_open(&t->pool, cache, O_RDWR, e);
-	return fd < 0 ? fd : image_format(fd, size, 0, true, e);
-}
-
-static int cache_mount(struct store *s, struct tenant *t, const struct device_row *cache, struct err *e)
-{
-	char path[128];
-	int rc = device_up(&t->pool, cache, false, e);
-
-	if (rc < 0)
-		return rc;
-	path_of(device_name(&t->pool, cache), path);
-	t->cache_fd = mount_detached_durable(path, e);
-	if (t->cache_fd < 0)
-		return t->cache_fd;
-	if ((mkdirat(t->cache_fd, "blobs", 0700) < 0 && errno != EEXIST) ||
-	        (mkdirat(t->cache_fd, "metadata", 0700) < 0 && errno != EEXIST) ||
-	        fchownat(t->cache_fd, "blobs", s->fetch_uid, s->fetch_uid, AT_SYMLINK_NOFOLLOW) < 0)
-		return image_error(e, -errno, "prepare a tenant's cache");
-	return 0;
-}
-
-/* --- after a crash ----------------------------------------------------------------------------------------------- */
-
-static bool digest_from_hex(const char *hex, struct digest *d)
-{
-	char text[DIGEST_TEXT_MAX];
-
-	snprintf(text, sizeof(text), "%s:%s", strlen(hex) == 64 ? "sha256" : "sha512", hex);
-	return digest_parse(d, text, strlen(text), NULL) == 0;
-}
-
-/* Does a row somewhere say that DEV is more than a leftover? */
-static bool is_known(const struct tenant *t, const struct device_row *dev)
-{
-	struct chain_row chain;
-	struct rootfs_row rootfs;
-	struct digest d;
-
-	if (!strcmp(dev->kind, "chain"))
-		return digest_from_hex(dev->name, &d) && volumes_db_chain_get(t->pool.db, t->id, &d, &chain, NULL) == 0;
-	if (!strcmp(dev->kind, "rootfs"))
-		return volumes_db_rootfs_get(t->pool.db, t->id, dev->name, &rootfs, NULL) == 0;
-	return dev->is_ready; /* golden, cache; a build never is */
-}
-
-/* One that somebody has open stays until the next start. */
-static int leftovers_delete(struct tenant *t, struct err *e)
-{
-	AUTO_FREE struct device_row *rows = NULL;
-	unsigned removed = 0;
-	size_t n = 0;
-	int rc = volumes_db_device_list(t->pool.db, t->pool.row.id, &rows, &n, e);
-
-	for (size_t i = 0; i < n; i++) {
-		struct err why = ERR_INIT;
-		if (is_known(t, &rows[i]))
-			continue;
-		if (pool_delete(&t->pool, &rows[i], &why) < 0)
-			log_warn("a leftover stays", KV("tenant", t->id),
-			        KV("device", device_name(&t->pool, &rows[i]).text), KV("error", why.msg));
-		else
-			removed++;
-	}
-	if (removed)
-		log_info("leftovers removed", KV("tenant", t->id), KV_U("devices", removed));
-	return rc;
-}
-
-/* Products are there for whoever opens their path. */
-static int rootfs_up(struct tenant *t, struct err *e)
-{
-	AUTO_FREE struct device_row *rows = NULL;
-	size_t n = 0;
-	int rc = volumes_db_device_list(t->pool.db, t->pool.row.id, &rows, &n, e);
-
-	for (size_t i = 0; i < n && rc == 0; i++)
-		if (!strcmp(rows[i].kind, "rootfs"))
-			rc = device_up(&t->pool, &rows[i], true, e);
-	return rc;
-}
-
-/* A pool that is not to be written to still gives out its products. */
-static int tenant_recover(struct tenant *t, struct err *e)
-{
-	int rc = t->pool.refusal[0] ? 0 : leftovers_delete(t, e);
-
-	return rc < 0 ? rc : rootfs_up(t, e);
-}
-
-/* --- make, open -------------------------------------------------------------------------------------------------- */
-
-/* Half of a tenant that was being made: nothing is in it. */
-static int wreck_remove(struct store *s, struct tenant *t, struct err *e)
-{
-	struct pool_row row;
-	int rc = volumes_db_pool_get(s->db, t->id, &row, e);
-
-	if (rc == 0) {
-		t->pool.row = row;
-		t->pool.db = s->db;
-	}
-	if (rc < 0 && rc != -ENOENT)
-		return rc;
-	rc = stack_down(s, t, e);
-	if (rc == 0 && t->pool.db)
-		rc = volumes_db_pool_delete(s->db, t->pool.row.id, e);
-	if (rc == 0)
-		rc = pool_delete(&s->outer, &t->outer, e);
-	t->pool.db = NULL;
-	return rc;
-}
-
-static int tenant_make(struct store *s, struct tenant *t, struct err *e)
-{
-	struct device_row cache;
-	char uuid[POOL_UUID_MAX];
-	int rc = pool_room_check(&s->outer, 0, "the host's pool", e);
-
-	if (rc == 0)
-		rc = pool_create(&s->outer, "tenant", t->id, s->tenant_bytes, NULL, &t->outer, e);
-	if (rc < 0)
-		return rc;
-	rc = decrypted_up(s, t, true, e);
-	thin_uuid_make(uuid);
-	if (rc == 0)
-		rc = volumes_db_pool_add(s->db, t->id, uuid, &t->pool.row, e);
-	if (rc == 0) {
-		t->pool.db = s->db;
-		rc = inner_up(s, t, true, e);
-	}
-	if (rc == 0)
-		rc = cache_make(t, &cache, e);
-	if (rc == 0)
-		rc = cache_mount(s, t, &cache, e);
-	if (rc < 0)
-		return rc;
-	if (syncfs(t->cache_fd) < 0)
-		return err_sys(e, -errno, "sync the new cache of tenant %s", t->id);
-	cache.is_ready = t->outer.is_ready = true;
-	rc = volumes_db_device_update(s->db, &cache, e);
-	if (rc == 0)
-		rc = volumes_db_device_update(s->db, &t->outer, e);
-	if (rc == 0)
-		log_info("a tenant was made", KV("tenant", t->id), KV_U("bytes", t->outer.size_bytes));
-	return rc;
-}
-
-static int tenant_open(struct store *s, struct tenant *t, struct err *e)
-{
-	struct device_row cache;
-	int rc = volumes_db_pool_get(s->db, t->id, &t->pool.row, e);
-
-	if (rc == -ENOENT)
-		return err_set(e, -EUCLEAN, "volumes.db has no pool of tenant %s", t->id);
-	if (rc == 0)
-		rc = decrypted_up(s, t, false, e);
-	if (rc < 0)
-		return rc;
-	t->pool.db = s->db;
-	rc = inner_up(s, t, false, e);
-	if (rc == 0)
-		rc = tenant_recover(t, e);
-	if (rc == 0 && volumes_db_device_get(s->db, t->pool.row.id, "cache", "cache", &cache, e) < 0)
-		rc = err_set(e, -EUCLEAN, "volumes.db has no cache of tenant %s", t->id);
-	return rc < 0 ? rc : cache_mount(s, t, &cache, e);
-}
+#define IDLE_LOOK_MAX_MS 30000
 
 /* Under t->lock. */
 static int tenant_ensure(struct store *s, struct tenant *t, bool may_create, struct err *e)
@@ -325,12 +31,12 @@ static int tenant_ensure(struct store *s, struct tenant *t, bool may_create, str
 	rc = volumes_db_device_get(s->db, s->outer.row.id, "tenant", t->id, &t->outer, e);
 	bool exists = rc == 0 && t->outer.is_ready;
 	if (rc == 0 && !exists)
-		rc = wreck_remove(s, t, e);
+		rc = stack_wreck_remove(s, t, e);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
 	if (!exists && !may_create)
 		return -ENOENT;
-	rc = exists ? tenant_open(s, t, e) : tenant_make(s, t, e);
+	rc = exists ? stack_open(s, t, e) : stack_make(s, t, e);
 	if (rc < 0) {
 		stack_down(s, t, &ignored);
 		t->pool.db = NULL;
@@ -340,7 +46,7 @@ static int tenant_ensure(struct store *s, struct tenant *t, bool may_create, str
 	return 0;
 }
 
-static struct tenant *tenant_find(struct store *s, const char *id)
+struct tenant *tenant_find(struct store *s, const char *id)
 {
 	pthread_mutex_lock(&s->lock);
 	struct tenant *t = s->tenants;
@@ -359,45 +65,170 @@ static struct tenant *tenant_find(struct store *s, const char *id)
 	return t;
 }
 
+struct tenant *tenants_first(struct store *s)
+{
+	pthread_mutex_lock(&s->lock);
+	struct tenant *t = s->tenants;
+	pthread_mutex_unlock(&s->lock);
+	return t;
+}
+
 int tenant_get(struct store *s, const char *id, bool may_create, struct tenant **out, struct err *e)
 {
 	struct tenant *t = tenant_find(s, id);
 
 	pthread_mutex_lock(&t->lock);
 	int rc = tenant_ensure(s, t, may_create, e);
+	if (rc == 0)
+		atomic_fetch_add(&t->users, 1);
 	pthread_mutex_unlock(&t->lock);
-	*out = t;
+	*out = rc == 0 ? t : NULL;
 	return rc;
+}
+
+void tenant_put(struct tenant *t)
+{
+	if (!t)
+		return;
+	atomic_store(&t->last_use_ms, time_mono_ms());
+	atomic_fetch_sub(&t->users, 1);
+}
+
+bool tenant_is_leased(struct store *s, const char *id)
+{
+	AUTO_FREE struct lease_row *rows = NULL;
+	size_t n = 0;
+
+	return volumes_db_lease_list(s->db, id, "", &rows, &n, NULL) < 0 || n > 0;
+}
+
+/* --- idle -------------------------------------------------------------------------------------------------------- */
+
+/* Under t->lock, and only there the number of users grows. */
+static void idle_close(struct store *s, struct tenant *t)
+{
+	struct err e = ERR_INIT;
+
+	if (!t->is_open || atomic_load(&t->users) ||
+	        time_mono_ms() - atomic_load(&t->last_use_ms) < (int64_t)s->tenant_idle_ms)
+		return;
+	int rc = stack_let_go(s, t, &e);
+	if (rc == 0)
+		log_debug("an idle tenant was closed", KV("tenant", t->id));
+	else if (rc < 0)
+		log_warn("an idle tenant cannot be closed", KV("tenant", t->id), KV("error", e.msg));
+	if (rc)
+		atomic_store(&t->last_use_ms, time_mono_ms());
+}
+
+static void *idle_main(void *arg)
+{
+	struct store *s = arg;
+	uint64_t look_ms = s->tenant_idle_ms / 4 < IDLE_LOOK_MAX_MS ? s->tenant_idle_ms / 4 + 1 : IDLE_LOOK_MAX_MS;
+	struct timespec at;
+
+	pthread_mutex_lock(&s->idle_lock);
+	while (!s->is_closing) {
+		clock_gettime(CLOCK_MONOTONIC, &at);
+		uint64_t ns = (uint64_t)at.tv_nsec + look_ms % 1000 * 1000000;
+		at.tv_sec += (time_t)(look_ms / 1000 + ns / 1000000000);
+		at.tv_nsec = (long)(ns % 1000000000);
+		if (pthread_cond_timedwait(&s->idle_wake, &s->idle_lock, &at) == 0)
+			continue;
+		pthread_mutex_unlock(&s->idle_lock);
+		for (struct tenant *t = tenants_first(s); t; t = t->next)
+			if (pthread_mutex_trylock(&t->lock) == 0) {
+				idle_close(s, t);
+				pthread_mutex_unlock(&t->lock);
+			}
+		pthread_mutex_lock(&s->idle_lock);
+	}
+	pthread_mutex_unlock(&s->idle_lock);
+	return NULL;
+}
+
+static int idle_start(struct store *s, struct err *e)
+{
+	pthread_condattr_t attr;
+	sigset_t all, before;
+
+	if (!s->tenant_idle_ms)
+		return 0;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&s->idle_wake, &attr);
+	pthread_condattr_destroy(&attr);
+	pthread_mutex_init(&s->idle_lock, NULL);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	int rc = pthread_create(&s->idle_thread, NULL, idle_main, s);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	s->has_idle_thread = rc == 0;
+	return rc ? err_sys(e, -rc, "start a thread") : 0;
+}
+
+static void idle_stop(struct store *s)
+{
+	if (!s->has_idle_thread)
+		return;
+	pthread_mutex_lock(&s->idle_lock);
+	s->is_closing = true;
+	pthread_cond_signal(&s->idle_wake);
+	pthread_mutex_unlock(&s->idle_lock);
+	pthread_join(s->idle_thread, NULL);
+	pthread_cond_destroy(&s->idle_wake);
+	pthread_mutex_destroy(&s->idle_lock);
+}
+
+/* --- start and stop ---------------------------------------------------------------------------------------------- */
+
+/* Leased, half made, or up in the kernel because builderd died and the kernel did not. */
+static bool is_wanted(struct store *s, const struct device_row *row)
+{
+	struct dm_state state = {0};
+
+	return !row->is_ready || tenant_is_leased(s, row->name) ||
+	       dm_state_get(device_name(&s->outer, row).text, &state, NULL) < 0 || state.exists;
 }
 
 int tenants_open(struct store *s, struct err *e)
 {
 	AUTO_FREE struct device_row *rows = NULL;
-	struct tenant *t;
 	size_t n = 0;
 	int rc = volumes_db_device_list(s->db, s->outer.row.id, &rows, &n, e);
 
 	for (size_t i = 0; i < n && rc == 0; i++) {
+		AUTO(tenant_cleanup) struct tenant *t = NULL;
 		struct err why = ERR_INIT;
+		if (!is_wanted(s, &rows[i]))
+			continue;
 		int one = tenant_get(s, rows[i].name, false, &t, &why);
 		if (one < 0 && one != -ENOENT)
 			log_error("a tenant's storage cannot be opened", KV("tenant", rows[i].name),
 			        KV("error", why.msg));
 	}
-	return rc;
+	return rc < 0 ? rc : idle_start(s, e);
 }
 
-void tenants_close(struct store *s)
+bool tenants_close(struct store *s)
 {
+	bool all_down = true;
+
+	idle_stop(s);
 	while (s->tenants) {
 		struct tenant *t = s->tenants;
 		struct err e = ERR_INIT;
 		s->tenants = t->next;
-		if (t->is_open && stack_down(s, t, &e) < 0)
+		int rc = t->is_open ? stack_down(s, t, &e) : 0;
+		if (rc < 0)
 			log_warn("a tenant's storage stays up", KV("tenant", t->id), KV("error", e.msg));
+		else if (rc > 0)
+			log_info("a tenant's storage stays up: its rootfs are leased", KV("tenant", t->id));
+		all_down = all_down && rc == 0;
 		cleanup_close(&t->cache_fd);
 		pthread_mutex_destroy(&t->pool.lock);
 		pthread_mutex_destroy(&t->lock);
 		free(t);
 	}
+	return all_down;
 }

@@ -41,7 +41,7 @@ int thin_chain_find(
         struct store *s, const char *tenant, const struct digest *chain, struct chain_info *out, struct err *e)
 {
 	struct chain_row row;
-	struct tenant *t;
+	AUTO(tenant_cleanup) struct tenant *t = NULL;
 	int rc = tenant_get(s, tenant, false, &t, e);
 
 	if (rc == 0)
@@ -234,7 +234,7 @@ static int room_check(struct store *s, struct tenant *t, struct err *e)
 int thin_create(struct store *s, const char *tenant, const char *build, const struct digest *parent,
         uint64_t size_bytes, uint64_t inodes, struct volume **out, struct err *e)
 {
-	struct tenant *t;
+	AUTO(tenant_cleanup) struct tenant *t = NULL;
 	int rc = tenant_get(s, tenant, !parent, &t, e);
 
 	if (rc == 0)
@@ -250,7 +250,8 @@ int thin_create(struct store *s, const char *tenant, const char *build, const st
 		free(v);
 		return rc;
 	}
-	rc = device_up(&t->pool, &v->dev, false, e);
+	t = NULL; /* the volume's now */
+	rc = device_up(pool_of(v), &v->dev, false, e);
 	if (rc == 0)
 		rc = size_fit(v, size_bytes, inodes, e);
 	if (rc < 0) {
@@ -365,6 +366,7 @@ int thin_open_raw(struct volume *v, struct err *e)
 void thin_volume_free(struct volume *v)
 {
 	cleanup_close(&v->root_fd);
+	tenant_put(v->tenant);
 	free(v);
 }
 

@@ -33,6 +33,7 @@ struct store_options {
 	uint64_t dm_loop_bytes;                          /* of a new loop file */
 	const char *dm_master_key_file;                  /* "": STATE_DIR/dm/master.key */
 	uint64_t dm_tenant_bytes;                        /* virtual size of a new tenant's volume */
+	uint64_t dm_tenant_idle_ms;                      /* a tenant that nobody uses is closed then; 0: never */
 };
 
 struct chain_info {

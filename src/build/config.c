@@ -77,6 +77,8 @@ static const struct option options[] = {
         TEXT("DM_MASTER_KEY_FILE", dm_master_key_file, "",
                 "32 bytes, mode 0400, under which tenants' keys are sealed; default STATE_DIR/dm/master.key"),
         NUMBER("DM_TENANT_SIZE_GB", dm_tenant_size_gb, "64", 1, 1 << 14, "virtual size of a new tenant's volume"),
+        NUMBER("DM_TENANT_IDLE_MINUTES", dm_tenant_idle_minutes, "15", 0, 1 << 20,
+                "a tenant without builds and leases is closed then; 0: never"),
         CHOICE("DATABASE_TYPE", database_type, "sqlite", "sqlite", "job store"),
         TEXT("DATABASE_DATA_DIR", database_dir, "", "directory of the job store; default STATE_DIR/jobs"),
         TEXT("DOCKER_REGISTRY_MIRROR", registry_mirror, "", "mirror asked before docker.io, a URL"),

@@ -29,19 +29,21 @@ struct config {
 	char *log_level;                /* LOG_LEVEL: debug info warn error */
 	char *log_format;               /* LOG_FORMAT: text json */
 	/* storage */
-	char *storage_backend;      /* STORAGE_BACKEND: auto dm file */
-	char *state_dir;            /* STATE_DIR: volumes, caches, products */
-	uint64_t retention_days;    /* STORAGE_RETENTION_DAYS */
-	uint64_t max_size_gb;       /* STORAGE_MAX_SIZE_GB */
-	uint64_t cache_max_size_gb; /* STORAGE_CACHE_MAX_SIZE_GB */
-	char *dm_data_device;       /* DM_DATA_DEVICE: the pool's, "" = none */
-	char *dm_metadata_device;   /* DM_METADATA_DEVICE, "" = a part of the data device */
-	char *dm_loop_file;         /* DM_LOOP_FILE: a file instead of a device, for trials */
-	uint64_t dm_loop_size_gb;   /* DM_LOOP_SIZE_GB of a new loop file */
-	char *dm_master_key_file;   /* DM_MASTER_KEY_FILE, "" = STATE_DIR/dm/master.key */
-	uint64_t dm_tenant_size_gb; /* DM_TENANT_SIZE_GB: virtual size of a new tenant's volume */
-	char *database_type;        /* DATABASE_TYPE: sqlite */
-	char *database_dir;         /* DATABASE_DATA_DIR, "" = STATE_DIR/jobs */
+	char *storage_backend;           /* STORAGE_BACKEND: auto dm file */
+	char *state_dir;                 /* STATE_DIR: volumes, caches, products */
+	uint64_t retention_days;         /* STORAGE_RETENTION_DAYS */
+	uint64_t max_size_gb;            /* STORAGE_MAX_SIZE_GB */
+	uint64_t cache_max_size_gb;      /* STORAGE_CACHE_MAX_SIZE_GB */
+	char *dm_data_device;            /* DM_DATA_DEVICE: the pool's, "" = none */
+	char *dm_metadata_device;        /* DM_METADATA_DEVICE, "" = a part of the data device */
+	char *dm_loop_file;              /* DM_LOOP_FILE: a file instead of a device, for trials */
+	uint64_t dm_loop_size_gb;        /* DM_LOOP_SIZE_GB of a new loop file */
+	char *dm_master_key_file;        /* DM_MASTER_KEY_FILE, "" = STATE_DIR/dm/master.key */
+	uint64_t dm_tenant_size_gb;      /* DM_TENANT_SIZE_GB: virtual size of a new tenant's volume */
+	uint64_t dm_tenant_idle_minutes; /* DM_TENANT_IDLE_MINUTES: when a tenant that nobody uses is closed, 0 = never
+	                                  */
+	char *database_type;             /* DATABASE_TYPE: sqlite */
+	char *database_dir;              /* DATABASE_DATA_DIR, "" = STATE_DIR/jobs */
 	/* images */
 	char *registry_mirror;     /* DOCKER_REGISTRY_MIRROR */
 	char *insecure_registries; /* DOCKER_INSECURE_REGISTRIES: host:port,... plain HTTP; loopback always may */

@@ -36,7 +36,8 @@ static struct store_options store_options(const struct config *c)
 	        .dm_loop_file = c->dm_loop_file,
 	        .dm_loop_bytes = c->dm_loop_size_gb << 30,
 	        .dm_master_key_file = c->dm_master_key_file,
-	        .dm_tenant_bytes = c->dm_tenant_size_gb << 30};
+	        .dm_tenant_bytes = c->dm_tenant_size_gb << 30,
+	        .dm_tenant_idle_ms = c->dm_tenant_idle_minutes * 60 * 1000};
 }
 
 /* Who names a pool wants its encryption: "auto" never takes the clear-text backend in its place. */

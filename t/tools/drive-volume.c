@@ -436,6 +436,13 @@ static uint64_t env_mib(const char *name, uint64_t fallback)
 	return text ? mib(text) : fallback * MIB;
 }
 
+static uint64_t env_number(const char *name)
+{
+	const char *text = getenv(name);
+
+	return text ? strtoull(text, NULL, 10) : 0;
+}
+
 static void dm_options(void)
 {
 	options.dm_data_device = getenv("DM_DATA_DEVICE");
@@ -444,6 +451,7 @@ static void dm_options(void)
 	options.dm_loop_bytes = env_mib("DM_LOOP_MIB", 1024);
 	options.dm_master_key_file = getenv("DM_MASTER_KEY_FILE");
 	options.dm_tenant_bytes = env_mib("DM_TENANT_MIB", 8192);
+	options.dm_tenant_idle_ms = env_number("DM_TENANT_IDLE_MS");
 	if (options.dm_data_device || options.dm_loop_file)
 		ops = &volume_dm_ops;
 }

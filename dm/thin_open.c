@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The `dm` backend: a tenant's stack, from the thin volume in the outer pool up to the mounted cache: how it is made,
+ * brought up and taken down. A tenant is made once; its row in the outer pool becomes "ready" when all of it is there,
+ * and what is not ready is made anew. When to do which is thin_tenant.c's.
+ */
+#include "thin.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "image.h"
+#include "luks.h"
+#include "mount.h"
+
+#define KEY_GENERATION 1
+#define INNER_BLOCK ((uint64_t)64 << 10)
+#define INNER_META_MIN ((uint64_t)16 << 20)
+#define META_BYTES_PER_BLOCK 48 /* thin_metadata_size(8); doubled for snapshots */
+#define MIB ((uint64_t)1 << 20)
+
+/* What of the decrypted device is what. The spare region is as big as the metadata and follows it. */
+struct split {
+	uint64_t meta, data_offset, data;
+};
+
+static struct split tenant_split(uint64_t outer_bytes)
+{
+	uint64_t whole = (outer_bytes - LUKS_DATA_OFFSET) / MIB * MIB;
+	uint64_t meta = 2 * META_BYTES_PER_BLOCK * (whole / INNER_BLOCK);
+
+	meta = (meta < INNER_META_MIN ? INNER_META_MIN : meta + MIB - 1) / MIB * MIB;
+	return (struct split){.meta = meta, .data_offset = 2 * meta, .data = whole - 2 * meta};
+}
+
+static struct thin_name crypt_name(const struct store *s, const struct tenant *t)
+{
+	return thin_name(&s->outer.row, "crypt", t->outer.id);
+}
+
+static void path_of(struct thin_name n, char out[128])
+{
+	snprintf(out, 128, DM_DIR "%s", n.text);
+}
+
+/* --- down -------------------------------------------------------------------------------------------------------- */
+
+/* What a lease speaks for: the sealed device, or the VM's own clone. */
+static bool is_leased(const struct device_row *dev, const struct lease_row *leases, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (leases[i].mode == LEASE_COW ? leases[i].device == dev->id
+		                                : !strcmp(dev->kind, "rootfs") && !strcmp(dev->name, leases[i].build))
+			return true;
+	return false;
+}
+
+/* A tenant's devices and leases, both freed by rows_free. */
+struct rows {
+	struct device_row *devices;
+	struct lease_row *leases;
+	size_t n_devices, n_leases;
+};
+
+static void rows_free(struct rows *r)
+{
+	free(r->devices);
+	free(r->leases);
+}
+
+static int rows_read(const struct tenant *t, struct rows *r, struct err *e)
+{
+	*r = (struct rows){0};
+	int rc = volumes_db_device_list(t->pool.db, t->pool.row.id, &r->devices, &r->n_devices, e);
+
+	return rc < 0 ? rc : volumes_db_lease_list(t->pool.db, t->id, "", &r->leases, &r->n_leases, e);
+}
+
+/* 1: what is leased stays up. */
+static int devices_down(struct tenant *t, struct err *e)
+{
+	AUTO(rows_free) struct rows r;
+	int rc = rows_read(t, &r, e);
+
+	for (size_t i = 0; i < r.n_devices && rc == 0; i++)
+		if (!is_leased(&r.devices[i], r.leases, r.n_leases))
+			rc = dm_deactivate(device_name(&t->pool, &r.devices[i]).text, 1000, e);
+	return rc == 0 && r.n_leases ? 1 : rc;
+}
+
+int stack_down(struct store *s, struct tenant *t, struct err *e)
+{
+	int rc = 0;
+
+	cleanup_close(&t->cache_fd);
+	t->is_open = false;
+	if (t->pool.db) {
+		rc = devices_down(t, e);
+		if (rc == 0)
+			rc = pool_down(&t->pool, e);
+	}
+	if (rc == 0)
+		rc = luks_close(crypt_name(s, t).text, e);
+	if (rc == 0)
+		rc = device_down(&s->outer, &t->outer, e);
+	if (rc == 0)
+		t->pool.db = NULL;
+	return rc;
+}
+
+/* The kernel has let go of the cache when its device can be opened by one alone. A fetcher's descriptor of the blobs
+ * keeps it. */
+static bool cache_let_go(struct tenant *t, const struct device_row *cache)
+{
+	int64_t deadline = time_mono_ms() + 200;
+
+	cleanup_close(&t->cache_fd);
+	for (;;) {
+		AUTO_CLOSE int fd = device_open(&t->pool, cache, O_RDONLY | O_EXCL, NULL);
+		if (fd >= 0)
+			return true;
+		if (fd != -EBUSY || time_mono_ms() >= deadline)
+			return false;
+		usleep(5000);
+	}
+}
+
+static int cache_mount(struct store *s, struct tenant *t, const struct device_row *cache, struct err *e);
+
+int stack_let_go(struct store *s, struct tenant *t, struct err *e)
+{
+	AUTO(rows_free) struct rows r;
+	struct device_row *cache = NULL;
+	int rc = rows_read(t, &r, e);
+
+	for (size_t i = 0; i < r.n_devices && rc == 0; i++) {
+		struct dm_state state = {0};
+		if (!strcmp(r.devices[i].kind, "cache"))
+			cache = &r.devices[i];
+		else
+			rc = dm_state_get(device_name(&t->pool, &r.devices[i]).text, &state, e);
+		if (rc == 0 && state.opens)
+			return 1;
+	}
+	if (rc < 0 || r.n_leases)
+		return rc < 0 ? rc : 1;
+	if (cache && !cache_let_go(t, cache)) {
+		rc = cache_mount(s, t, cache, e);
+		return rc < 0 ? rc : 1;
+	}
+	return stack_down(s, t, e);
+}
+
+/* --- up ---------------------------------------------------------------------------------------------------------- */
+
+static int decrypted_up(struct store *s, struct tenant *t, bool is_new, struct err *e)
+{
+	AUTO(tenant_key_cleanup) struct tenant_key key = {0};
+	struct dm_state state;
+	char path[128];
+	int rc = dm_state_get(crypt_name(s, t).text, &state, e);
+
+	if (rc < 0 || state.exists)
+		return rc; /* builderd died, the kernel did not */
+	rc = is_new ? keys_tenant_make(s->keys_fd, t->id, KEY_GENERATION, &s->master, &key, e)
+	            : keys_tenant_read(s->keys_fd, t->id, KEY_GENERATION, &s->master, &key, e);
+	if (rc == 0)
+		rc = device_up(&s->outer, &t->outer, false, e);
+	path_of(device_name(&s->outer, &t->outer), path);
+	if (rc == 0 && is_new)
+		rc = luks_format(path, key.bytes, sizeof(key.bytes), e);
+	if (rc == 0)
+		rc = luks_open(path, crypt_name(s, t).text, key.bytes, sizeof(key.bytes), e);
+	return rc;
+}
+
+/* VMs get the devices themselves: without zeroing they would read what another build left in a block. */
+static int zeroing_check(const struct tenant *t, struct err *e)
+{
+	struct thin_name pool = thin_name(&t->pool.row, "pool", 0);
+	char live[256];
+	int rc = dm_live_table(pool.text, live, sizeof(live), e);
+
+	if (rc == 0 && strstr(live, "skip_block_zeroing"))
+		return err_kind_set(
+		        e, -EPERM, ERR_KIND_INTERNAL, "pool %s does not zero its blocks: \"%s\"", pool.text, live);
+	return rc;
+}
+
+static int inner_up(struct store *s, struct tenant *t, bool is_new, struct err *e)
+{
+	struct split split = tenant_split(t->outer.size_bytes);
+	const struct pool_layout layout = {
+	        .block_bytes = INNER_BLOCK, .data_bytes = split.data, .features = "1 error_if_no_space"};
+	char crypt[128], meta[128];
+
+	path_of(crypt_name(s, t), crypt);
+	path_of(thin_name(&t->pool.row, "meta", 0), meta);
+	int rc = thin_linear(&t->pool.row, "meta", crypt, 0, split.meta, e);
+	if (rc == 0)
+		rc = thin_linear(&t->pool.row, "data", crypt, split.data_offset, split.data, e);
+	if (rc == 0 && is_new)
+		rc = thin_wipe_start(meta, 0, e);
+	if (rc == 0)
+		rc = pool_up(&t->pool, &layout, e);
+	return rc < 0 ? rc : zeroing_check(t, e);
+}
+
+/* --- the cache --------------------------------------------------------------------------------------------------- */
+
+static int cache_make(struct tenant *t, struct device_row *cache, struct err *e)
+{
+	uint64_t size = image_size(tenant_split(t->outer.size_bytes).data / 4, 0);
+	int rc = pool_create(&t->pool, "cache", "cache", size, NULL, cache, e);
+
+	if (rc == 0)
+		rc = device_up(&t->pool, cache, false, e);
+	AUTO_CLOSE int fd = rc < 0 ? rc : device_open(&t->pool, cache, O_RDWR, e);
+	return fd < 0 ? fd : image_format(fd, size, 0, true, e);
+}
+
+static int cache_mount(struct store *s, struct tenant *t, const struct device_row *cache, struct err *e)
+{
+	char path[128];
+	int rc = device_up(&t->pool, cache, false, e);
+
+	if (rc < 0)
+		return rc;
+	path_of(device_name(&t->pool, cache), path);
+	t->cache_fd = mount_detached_durable(path, e);
+	if (t->cache_fd < 0)
+		return t->cache_fd;
+	if ((mkdirat(t->cache_fd, "blobs", 0700) < 0 && errno != EEXIST) ||
+	        (mkdirat(t->cache_fd, "metadata", 0700) < 0 && errno != EEXIST) ||
+	        fchownat(t->cache_fd, "blobs", s->fetch_uid, s->fetch_uid, AT_SYMLINK_NOFOLLOW) < 0)
+		return image_error(e, -errno, "prepare a tenant's cache");
+	return 0;
+}
+
+/* --- after a crash ----------------------------------------------------------------------------------------------- */
+
+static bool digest_from_hex(const char *hex, struct digest *d)
+{
+	char text[DIGEST_TEXT_MAX];
+
+	snprintf(text, sizeof(text), "%s:%s", strlen(hex) == 64 ? "sha256" : "sha512", hex);
+	return digest_parse(d, text, strlen(text), NULL) == 0;
+}
+
+/* Does a row somewhere say that DEV is more than a leftover? */
+static bool is_known(const struct tenant *t, const struct device_row *dev, const struct rows *r)
+{
+	struct chain_row chain;
+	struct rootfs_row rootfs;
+	struct digest d;
+
+	if (!strcmp(dev->kind, "chain"))
+		return digest_from_hex(dev->name, &d) && volumes_db_chain_get(t->pool.db, t->id, &d, &chain, NULL) == 0;
+	if (!strcmp(dev->kind, "rootfs"))
+		return volumes_db_rootfs_get(t->pool.db, t->id, dev->name, &rootfs, NULL) == 0;
+	return dev->is_ready || is_leased(dev, r->leases, r->n_leases); /* golden, cache; a build never is */
+}
+
+/* One that somebody has open stays until the next start. */
+static void leftovers_delete(struct tenant *t, const struct rows *r)
+{
+	unsigned removed = 0;
+
+	for (size_t i = 0; i < r->n_devices; i++) {
+		struct err why = ERR_INIT;
+		if (is_known(t, &r->devices[i], r))
+			continue;
+		if (pool_delete(&t->pool, &r->devices[i], &why) < 0)
+			log_warn("a leftover stays", KV("tenant", t->id),
+			        KV("device", device_name(&t->pool, &r->devices[i]).text), KV("error", why.msg));
+		else
+			removed++;
+	}
+	if (removed)
+		log_info("leftovers removed", KV("tenant", t->id), KV_U("devices", removed));
+}
+
+/* What was leased is there for its VM; other products come up when they are asked for. */
+static int leased_up(struct tenant *t, const struct rows *r, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < r->n_devices && rc == 0; i++)
+		if (is_leased(&r->devices[i], r->leases, r->n_leases))
+			rc = device_up(&t->pool, &r->devices[i], !strcmp(r->devices[i].kind, "rootfs"), e);
+	return rc;
+}
+
+/* A pool that is not to be written to still gives out its products. */
+static int tenant_recover(struct tenant *t, struct err *e)
+{
+	AUTO(rows_free) struct rows r;
+	int rc = rows_read(t, &r, e);
+
+	if (rc == 0 && !t->pool.refusal[0])
+		leftovers_delete(t, &r);
+	return rc < 0 ? rc : leased_up(t, &r, e);
+}
+
+/* --- make, open -------------------------------------------------------------------------------------------------- */
+
+int stack_wreck_remove(struct store *s, struct tenant *t, struct err *e)
+{
+	struct pool_row row;
+	int rc = volumes_db_pool_get(s->db, t->id, &row, e);
+	bool has_pool = rc == 0;
+
+	if (has_pool) {
+		t->pool.row = row;
+		t->pool.db = s->db;
+	}
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	rc = stack_down(s, t, e);
+	if (rc == 0 && has_pool)
+		rc = volumes_db_pool_delete(s->db, row.id, e);
+	if (rc == 0)
+		rc = pool_delete(&s->outer, &t->outer, e);
+	t->pool.db = NULL;
+	return rc;
+}
+
+int stack_make(struct store *s, struct tenant *t, struct err *e)
+{
+	struct device_row cache;
+	char uuid[POOL_UUID_MAX];
+	int rc = pool_room_check(&s->outer, 0, "the host's pool", e);
+
+	if (rc == 0)
+		rc = pool_create(&s->outer, "tenant", t->id, s->tenant_bytes, NULL, &t->outer, e);
+	if (rc < 0)
+		return rc;
+	rc = decrypted_up(s, t, true, e);
+	thin_uuid_make(uuid);
+	if (rc == 0)
+		rc = volumes_db_pool_add(s->db, t->id, uuid, &t->pool.row, e);
+	if (rc == 0) {
+		t->pool.db = s->db;
+		rc = inner_up(s, t, true, e);
+	}
+	if (rc == 0)
+		rc = cache_make(t, &cache, e);
+	if (rc == 0)
+		rc = cache_mount(s, t, &cache, e);
+	if (rc < 0)
+		return rc;
+	if (syncfs(t->cache_fd) < 0)
+		return err_sys(e, -errno, "sync the new cache of tenant %s", t->id);
+	cache.is_ready = t->outer.is_ready = true;
+	rc = volumes_db_device_update(s->db, &cache, e);
+	if (rc == 0)
+		rc = volumes_db_device_update(s->db, &t->outer, e);
+	if (rc == 0)
+		log_info("a tenant was made", KV("tenant", t->id), KV_U("bytes", t->outer.size_bytes));
+	return rc;
+}
+
+int stack_open(struct store *s, struct tenant *t, struct err *e)
+{
+	struct device_row cache;
+	int rc = volumes_db_pool_get(s->db, t->id, &t->pool.row, e);
+
+	if (rc == -ENOENT)
+		return err_set(e, -EUCLEAN, "volumes.db has no pool of tenant %s", t->id);
+	if (rc == 0)
+		rc = decrypted_up(s, t, false, e);
+	if (rc < 0)
+		return rc;
+	t->pool.db = s->db;
+	rc = inner_up(s, t, false, e);
+	if (rc == 0)
+		rc = tenant_recover(t, e);
+	if (rc == 0 && volumes_db_device_get(s->db, t->pool.row.id, "cache", "cache", &cache, e) < 0)
+		rc = err_set(e, -EUCLEAN, "volumes.db has no cache of tenant %s", t->id);
+	return rc < 0 ? rc : cache_mount(s, t, &cache, e);
+}
