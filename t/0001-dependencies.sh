@@ -27,14 +27,14 @@ declare -A may_include=(
 # (protobuf-c is left out: the generated code spreads it.)
 declare -A owner=(
 	[archive]="" [curl/]="src/fetch tools" [fuse]="fuse" [isa-l]="src/unpack" [jansson]="src/json"
-	[nghttp2/]="src/api" [openssl/]="src/digest dm" [seccomp]="src/sandbox" [sqlite3]="src/store dm"
+	[nghttp2/]="src/api" [openssl/]="src/digest src/api dm" [seccomp]="src/sandbox" [sqlite3]="src/store dm"
 	[zlib]="src/unpack src/api" [zstd]="src/unpack" [libdevmapper]="dm" [libcryptsetup]="dm"
 )
 
 # Program -> shared libraries that it may name itself (readelf's NEEDED).
 declare -A may_link=(
 	[builderd]="crypto cryptsetup devmapper seccomp sqlite3" # volumes: LUKS2 headers and SQLite files of its own
-	[builderd-api]="crypto seccomp jansson nghttp2 protobuf-c sqlite3 z"
+	[builderd-api]="crypto ssl seccomp jansson nghttp2 protobuf-c sqlite3 z"
 	[builderd-fetch]="crypto seccomp jansson curl"
 	[builderd-unpack]="crypto seccomp jansson zstd z isal"
 	[builderd-fs]="crypto seccomp fuse3"

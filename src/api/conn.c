@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "api/server_internal.h"
+#include "api/tls.h"
 #include "base/cleanup.h"
 #include "base/local_socket.h"
 
@@ -123,6 +124,7 @@ void conn_new(const struct listener *l, int fd, const struct sockaddr_storage *p
 		return;
 	}
 	if (l->is_local) {
+		c->is_detected = true; /* no TLS: the kernel says who it is */
 		identify(c, l);
 	} else {
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -151,12 +153,15 @@ void conn_free(struct conn *c)
 {
 	struct server *s = c->server;
 
+	if (c->tls && !c->is_broken)
+		tls_end(c->tls);
 	c->is_broken = true; /* what the handlers below say goes nowhere */
 	while (c->exchanges)
 		exchange_free(c->exchanges);
 	c->ops->free(c);
 	forget_dirty(c);
 	loop_fd_del(c->source);
+	tls_conn_free(c->tls);
 	close(c->fd);
 	*c->prev = c->next;
 	if (c->next)
@@ -174,17 +179,89 @@ void conn_wake(struct conn *c)
 		server_kick(c->server, c);
 }
 
+/* --- the socket, with or without TLS ------------------------------------------------------------------------------ */
+
+/* > 0 or -errno. */
+static ssize_t socket_write(struct conn *c, const void *from, size_t len)
+{
+	if (c->tls)
+		return c->is_secure ? tls_write(c->tls, from, len) : -EAGAIN;
+	ssize_t n = send(c->fd, from, len, MSG_NOSIGNAL);
+	return n < 0 ? -errno : n;
+}
+
+/* >= 0 or -errno. */
+static ssize_t socket_read(struct conn *c, void *to, size_t len)
+{
+	if (c->tls)
+		return tls_read(c->tls, to, len);
+	ssize_t n = recv(c->fd, to, len, 0);
+	return n < 0 ? -errno : n;
+}
+
+/* The first byte of a TLS connection is a handshake record's (RFC 8446 5.1); no HTTP begins with it. */
+static int secure_begin(struct conn *c)
+{
+	static const char refusal[] = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n"
+	                              "content-length: 36\r\n\r\nthis port speaks TLS: use https://.\n";
+	unsigned char first;
+	ssize_t n = recv(c->fd, &first, 1, MSG_PEEK);
+
+	if (n <= 0)
+		return n < 0 ? -errno : -ECONNRESET;
+	c->is_detected = true;
+	if (first == 0x16) {
+		c->tls = tls_conn_new(c->server->tls, c->fd);
+		return c->tls ? 0 : -ENOMEM;
+	}
+	if (c->server->is_clear_text_allowed)
+		return 0;
+	send(c->fd, refusal, sizeof(refusal) - 1, MSG_NOSIGNAL);
+	return -EPROTO;
+}
+
+static int handshake(struct conn *c)
+{
+	const char *metald = c->server->metald_uri;
+	char uri[512];
+	int rc = tls_handshake(c->tls);
+
+	if (rc < 0)
+		return rc;
+	if (metald && *metald && tls_client_uri(c->tls, uri, sizeof(uri)) && !strcmp(uri, metald))
+		c->identity = PEER_METALD;
+	c->is_secure = true;
+	c->active_ms = time_mono_ms();
+	if (tls_protocol(c->tls) == TLS_PROTOCOL_H2)
+		return http2_start(c);
+	if (tls_protocol(c->tls) == TLS_PROTOCOL_HTTP1)
+		http1_start(c);
+	return 0;
+}
+
+/* 0: bytes of HTTP may come; -EAGAIN: not yet. */
+static int secure_ready(struct conn *c)
+{
+	int rc = 0;
+
+	if (!c->is_detected && c->server->tls)
+		rc = secure_begin(c);
+	if (rc == 0 && c->tls && !c->is_secure)
+		rc = handshake(c);
+	return rc;
+}
+
 /* 0, -EAGAIN: the socket is full, -errno. */
 static int flush(struct conn *c)
 {
 	while (c->out_at < c->out.len) {
-		ssize_t n = send(c->fd, c->out.data + c->out_at, c->out.len - c->out_at, MSG_NOSIGNAL);
-		if (n < 0 && errno == EINTR)
+		ssize_t n = socket_write(c, c->out.data + c->out_at, c->out.len - c->out_at);
+		if (n == -EINTR)
 			continue;
-		if (n < 0 && errno == EAGAIN && !c->taken_ms)
+		if (n == -EAGAIN && !c->taken_ms)
 			c->taken_ms = time_mono_ms();
 		if (n < 0)
-			return -errno;
+			return (int)n;
 		c->out_at += (size_t)n;
 		c->n_taken += (size_t)n;
 		c->taken_ms = 0;
@@ -193,12 +270,27 @@ static int flush(struct conn *c)
 	return 0;
 }
 
+/* TLS has to see the bytes. */
+static ssize_t sendfile_secure(struct conn *c, int fd, off_t at, uint64_t len)
+{
+	size_t want = len < CONN_OUT_MAX ? (size_t)len : CONN_OUT_MAX;
+	ssize_t n = pread(fd, buf_reserve(&c->out, want), want, at);
+
+	if (n <= 0)
+		return n < 0 ? -errno : -EIO;
+	c->out.len += (size_t)n;
+	int rc = flush(c);
+	return rc < 0 && rc != -EAGAIN ? rc : n;
+}
+
 ssize_t conn_sendfile(struct conn *c, int fd, uint64_t offset, uint64_t len)
 {
 	off_t at = (off_t)offset;
 
 	if (c->out.len > c->out_at)
 		return -EAGAIN;
+	if (c->tls)
+		return sendfile_secure(c, fd, at, len);
 	ssize_t n = sendfile(c->fd, fd, &at, len < 1u << 20 ? (size_t)len : 1u << 20);
 	if (n > 0)
 		c->n_taken += (size_t)n;
@@ -208,17 +300,45 @@ ssize_t conn_sendfile(struct conn *c, int fd, uint64_t offset, uint64_t len)
 	return n > 0 ? n : -errno;
 }
 
+static void take_input(struct conn *c)
+{
+	if (c->in.len >= CONN_IN_MAX) { /* only the end of input is of interest now, and it has come */
+		c->is_eof = true;
+		return;
+	}
+	int rc = secure_ready(c);
+	ssize_t n = rc < 0 ? rc : socket_read(c, buf_reserve(&c->in, READ_BYTES), READ_BYTES);
+	if (n > 0) {
+		c->in.len += (size_t)n;
+		c->active_ms = time_mono_ms();
+	} else if (n == 0) {
+		c->is_eof = true;
+	} else if (n != -EAGAIN && n != -EINTR) {
+		c->is_broken = true;
+	}
+}
+
+/* What TLS has decrypted already, the socket does not announce. */
+static bool take_decrypted(struct conn *c)
+{
+	if (!c->tls || !c->is_secure || c->is_eof || c->in.len >= CONN_IN_MAX || !tls_has_input(c->tls))
+		return false;
+	take_input(c);
+	return true;
+}
+
 static int step(struct conn *c, bool *progress)
 {
 	uint64_t before = c->n_taken;
 
-	*progress = c->is_full = false;
+	c->is_full = false;
+	*progress = take_decrypted(c);
 	if (c->in.len && !c->is_closing) {
 		ssize_t n = c->ops->input(c, c->in.data, c->in.len);
 		if (n < 0)
 			return (int)n;
 		buf_consume(&c->in, (size_t)n);
-		*progress = n > 0;
+		*progress |= n > 0;
 	}
 	int rc = c->ops->fill(c);
 	if (rc == 0)
@@ -233,7 +353,13 @@ static int step(struct conn *c, bool *progress)
 
 static void watch(struct conn *c)
 {
-	uint32_t want = c->out_at < c->out.len || c->is_full ? EPOLLOUT : 0;
+	bool is_waiting = c->out_at < c->out.len || c->is_full;
+	uint32_t want = 0;
+
+	if (c->tls && !c->is_secure)
+		want = tls_wants_out(c->tls) ? EPOLLOUT : 0;
+	else if (is_waiting)
+		want = EPOLLOUT;
 
 	if (!c->is_eof)
 		want |= EPOLLRDHUP | (c->in.len < CONN_IN_MAX ? EPOLLIN : 0);
@@ -260,6 +386,8 @@ static bool finish(struct conn *c)
 		return true;
 	if (!c->linger_ms) {
 		/* Closing with unread input would reset the connection and take the answer with it. */
+		if (c->tls)
+			tls_end(c->tls);
 		shutdown(c->fd, SHUT_WR);
 		c->linger_ms = time_mono_ms() + LINGER_MS;
 	}
@@ -285,23 +413,6 @@ void conn_service(struct conn *c)
 	watch(c);
 }
 
-static void take_input(struct conn *c)
-{
-	if (c->in.len >= CONN_IN_MAX) { /* only the end of input is of interest now, and it has come */
-		c->is_eof = true;
-		return;
-	}
-	ssize_t n = recv(c->fd, buf_reserve(&c->in, READ_BYTES), READ_BYTES, 0);
-	if (n > 0) {
-		c->in.len += (size_t)n;
-		c->active_ms = time_mono_ms();
-	} else if (n == 0) {
-		c->is_eof = true;
-	} else if (errno != EAGAIN && errno != EINTR) {
-		c->is_broken = true;
-	}
-}
-
 static void conn_event(void *arg, uint32_t events)
 {
 	struct conn *c = arg;
@@ -309,6 +420,8 @@ static void conn_event(void *arg, uint32_t events)
 	if (events & (EPOLLERR | EPOLLHUP) && !(events & EPOLLIN))
 		c->is_broken = true;
 	else if (events & (EPOLLIN | EPOLLRDHUP) && !c->is_eof)
+		take_input(c);
+	else if (events & EPOLLOUT && c->tls && !c->is_secure)
 		take_input(c);
 	conn_service(c);
 }

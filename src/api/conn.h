@@ -15,6 +15,7 @@
 
 struct listener;
 struct server;
+struct tls_conn;
 
 struct session_ops {
 	/* Take bytes; returns how many were used, what is left comes again. -errno: the connection is broken. */
@@ -37,6 +38,9 @@ struct conn {
 	int fd;                     /* owns */
 	struct loop_source *source; /* owns */
 	uint32_t events;            /* what the source watches */
+	struct tls_conn *tls;       /* owns; NULL: clear text */
+	bool is_secure;             /* the handshake is done */
+	bool is_detected;           /* TLS or not */
 	char peer[INET6_ADDRSTRLEN + 10];
 	enum peer_identity identity;
 	const struct session_ops *ops;

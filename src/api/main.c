@@ -9,6 +9,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include <sys/signalfd.h>
 
 #include "api/health.h"
+#include "api/tls.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "sandbox/sandbox.h"
@@ -133,6 +135,55 @@ static void on_call(void *arg, const char *method, enum rpc_code code, int64_t m
 	metrics_call_ended(s->jobs->metrics, method, code, (double)microseconds / 1e6);
 }
 
+/* --- the certificate --------------------------------------------------------------------------------------------- */
+
+static int tls_use(struct program *p, int cert_fd, int key_fd, int ca_fd, struct err *e)
+{
+	const struct config *c = &p->config;
+	enum tls_clients clients = strcmp(c->tls_client_auth, "required") ? TLS_CLIENTS_ASKED : TLS_CLIENTS_VERIFIED;
+	struct tls *tls;
+	int rc = tls_new(cert_fd, key_fd, ca_fd, clients, &tls, e);
+
+	if (rc < 0)
+		return rc;
+	log_info("TLS", KV("certificate", tls_description(tls)),
+	        KV("clients", ca_fd < 0 ? "not asked for a certificate" : c->tls_client_auth));
+	server_tls_set(p->service.server, tls, c->tls_allow_clear_text, c->metald_spiffe_id);
+	return 0;
+}
+
+/* After SIGHUP to builderd: one that cannot be used changes nothing. */
+static void on_tls(void *arg, int cert_fd, int key_fd, int ca_fd)
+{
+	struct program *p = arg;
+	struct err e = ERR_INIT;
+
+	if (tls_use(p, cert_fd, key_fd, ca_fd, &e) < 0)
+		log_error("the certificate stays the old one", KV("error", e.msg));
+}
+
+/* The one time that this process opens files by name: before the sandbox. */
+static int tls_up(struct program *p, struct err *e)
+{
+	const struct config *c = &p->config;
+
+	if (!c->tls_cert_file[0])
+		return 0;
+	AUTO_CLOSE int cert = open(c->tls_cert_file, O_RDONLY | O_CLOEXEC);
+	if (cert < 0)
+		return err_sys(e, -errno, CONFIG_PREFIX "TLS_CERT_FILE=%s", c->tls_cert_file);
+	AUTO_CLOSE int key = open(c->tls_key_file, O_RDONLY | O_CLOEXEC);
+	if (key < 0)
+		return err_sys(e, -errno, CONFIG_PREFIX "TLS_KEY_FILE=%s", c->tls_key_file);
+	AUTO_CLOSE int ca = c->tls_client_ca_file[0] ? open(c->tls_client_ca_file, O_RDONLY | O_CLOEXEC) : -1;
+	if (ca < 0 && c->tls_client_ca_file[0])
+		return err_sys(e, -errno, CONFIG_PREFIX "TLS_CLIENT_CA_FILE=%s", c->tls_client_ca_file);
+	int rc = tls_use(p, cert, key, ca, e);
+	return rc < 0 ? err_wrap(e, CONFIG_PREFIX "TLS_CERT_FILE=%s, TLS_KEY_FILE=%s, TLS_CLIENT_CA_FILE=%s",
+	                        c->tls_cert_file, c->tls_key_file, c->tls_client_ca_file)
+	              : 0;
+}
+
 static int listen_up(struct program *p, struct err *e)
 {
 	struct server_options o = {.address = p->config.address,
@@ -147,7 +198,8 @@ static int listen_up(struct program *p, struct err *e)
 	        service_routes_count, &p->service, e);
 	if (!p->service.server)
 		return e->code ? e->code : -EIO;
-	return signals_open(p, e);
+	int rc = tls_up(p, e);
+	return rc < 0 ? rc : signals_open(p, e);
 }
 
 static int lock_in(struct program *p, struct err *e)
@@ -174,6 +226,7 @@ static int serve(struct program *p, struct err *e)
 		return err_sys(e, -errno, "watch the channel to builderd");
 	monitor_link_on_closed(jobs->link, on_link_closed, p);
 	monitor_link_on_listen(jobs->link, on_listen, p);
+	monitor_link_on_tls(jobs->link, on_tls, p);
 	rc = monitor_link_ready(jobs->link, server_port(p->service.server));
 	if (rc < 0)
 		return err_sys(e, rc, "tell builderd that we are ready");

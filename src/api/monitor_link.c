@@ -20,6 +20,8 @@ struct monitor_link {
 	void *closed_arg;
 	void (*listen)(void *arg, int fd, unsigned metald_uid);
 	void *listen_arg;
+	void (*tls)(void *arg, int cert_fd, int key_fd, int ca_fd);
+	void *tls_arg;
 };
 
 /* Length of the UTF-8 sequence at C, 0 if there is none (RFC 3629: no overlong form, no surrogate, at most U+10FFFF).
@@ -117,6 +119,12 @@ static void on_api_listen(struct monitor_link *k, struct message *m)
 		k->listen(k->listen_arg, STEAL_FD(&m->fds[0]), l->metald_uid);
 }
 
+static void on_tls(struct monitor_link *k, struct message *m)
+{
+	if (k->tls)
+		k->tls(k->tls_arg, m->fds[0], m->fds[1], m->fds[2]);
+}
+
 static void (*const handlers[MSG_TYPE_COUNT])(struct monitor_link *k, struct message *m) = {
         [MSG_API_LISTEN] = on_api_listen,
         [MSG_BUILD_PROGRESS] = on_progress,
@@ -125,12 +133,13 @@ static void (*const handlers[MSG_TYPE_COUNT])(struct monitor_link *k, struct mes
         [MSG_BUILD_DELETED] = on_deleted,
         [MSG_ARTIFACT] = on_artifact,
         [MSG_STORAGE] = on_storage,
+        [MSG_TLS_FILES] = on_tls,
 };
 
 /* As the first member. */
 static bool has_build_id(uint32_t type)
 {
-	return type != MSG_STORAGE && type != MSG_API_LISTEN;
+	return type != MSG_STORAGE && type != MSG_API_LISTEN && type != MSG_TLS_FILES;
 }
 
 static void lost(struct monitor_link *k, const struct err *e)
@@ -199,6 +208,12 @@ void monitor_link_on_listen(struct monitor_link *k, void (*fn)(void *arg, int fd
 {
 	k->listen = fn;
 	k->listen_arg = arg;
+}
+
+void monitor_link_on_tls(struct monitor_link *k, void (*fn)(void *arg, int cert_fd, int key_fd, int ca_fd), void *arg)
+{
+	k->tls = fn;
+	k->tls_arg = arg;
 }
 
 static int link_send(struct monitor_link *k, enum msg_type type, const void *payload, uint32_t length, const int *fds,

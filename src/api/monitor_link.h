@@ -24,6 +24,8 @@ struct monitor_link *monitor_link_new(struct loop *l, int fd, const struct monit
 void monitor_link_free(struct monitor_link *k);
 /* FN runs once when builderd has closed its end (E NULL) or broke the table: nothing comes any more. */
 void monitor_link_on_closed(struct monitor_link *k, void (*fn)(void *arg, const struct err *e), void *arg);
+/* FN gets the certificate's files whenever they are to be read again; CA_FD -1: no client CA. They stay the link's. */
+void monitor_link_on_tls(struct monitor_link *k, void (*fn)(void *arg, int cert_fd, int key_fd, int ca_fd), void *arg);
 
 /* FN gets the listening socket FD, which it takes over, when builderd hands it over. Before READY. */
 void monitor_link_on_listen(struct monitor_link *k, void (*fn)(void *arg, int fd, unsigned metald_uid), void *arg);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "api/server_internal.h"
+#include "api/tls.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 
@@ -281,6 +282,14 @@ int server_listen_local(struct server *s, int fd, unsigned metald_uid)
 	return rc;
 }
 
+void server_tls_set(struct server *s, struct tls *t, bool is_clear_text_allowed, const char *metald_uri)
+{
+	s->metald_uri = metald_uri;
+	tls_free(s->tls);
+	s->tls = t;
+	s->is_clear_text_allowed = is_clear_text_allowed;
+}
+
 uint16_t server_port(const struct server *s)
 {
 	return s->port;
@@ -304,5 +313,6 @@ void server_free(struct server *s)
 	loop_timer_del(s->drain_end);
 	listener_close(&s->tcp);
 	listener_close(&s->local);
+	tls_free(s->tls);
 	free(s);
 }

@@ -42,6 +42,7 @@ struct server_options {
 };
 
 struct server;
+struct tls;
 
 /* Listen and serve on L. The tables are borrowed for the server's life; ARG goes to every method and route. Where a
  * method and a route have the same path, GET goes to the route unless the query is a Connect GET. NULL: E says why. */
@@ -51,6 +52,10 @@ struct server *server_new(struct loop *l, const struct server_options *o, const 
 /* Serve the listening Unix socket FD, too (taken over, also on failure). uid 0 is PEER_ADMIN there, METALD_UID (0:
  * nobody) is PEER_METALD; others get 403 and are let go before a byte of theirs is read. 0 or -errno. */
 int server_listen_local(struct server *s, int fd, unsigned metald_uid);
+/* New connections speak TLS, which is taken over; those that are open keep what they have. IS_CLEAR_TEXT_ALLOWED: a
+ * connection that does not begin as TLS is served as it is, else refused. A client whose certificate has METALD_URI
+ * (borrowed; "": nobody) is PEER_METALD. */
+void server_tls_set(struct server *s, struct tls *t, bool is_clear_text_allowed, const char *metald_uri);
 
 /* The port that is listened on. */
 uint16_t server_port(const struct server *s);

@@ -26,6 +26,9 @@ struct server {
 	void (*observe)(void *arg, const char *method, enum rpc_code code, int64_t microseconds);
 	enum rpc_code (*authorize)(void *arg, const struct rpc_call *c, struct err *e);
 	void *arg;
+	struct tls *tls; /* owns; NULL: clear text only */
+	bool is_clear_text_allowed;
+	const char *metald_uri; /* borrowed */
 
 	struct listener tcp, local; /* closed once draining */
 	bool is_accepting;

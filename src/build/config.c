@@ -53,6 +53,16 @@ static const struct option options[] = {
         TEXT("API_SOCKET", api_socket, "STATE_DIR/api.sock",
                 "Unix socket of the API for root and METALD_UID; a leading STATE_DIR is that directory; empty = none"),
         NUMBER("METALD_UID", metald_uid, "0", 0, 4294967294, "user id of the VM manager on API_SOCKET, 0 = root only"),
+        TEXT("TLS_CERT_FILE", tls_cert_file, "",
+                "the server's certificate and its issuers, PEM; empty = no TLS; read again on SIGHUP"),
+        TEXT("TLS_KEY_FILE", tls_key_file, "", "its private key, PEM without a passphrase"),
+        TEXT("TLS_CLIENT_CA_FILE", tls_client_ca_file, "",
+                "who may issue clients' certificates, PEM; empty = not asked for"),
+        CHOICE("TLS_CLIENT_AUTH", tls_client_auth, "required", "optional required",
+                "with a client CA: may a client come without a certificate"),
+        TEXT("METALD_SPIFFE_ID", metald_spiffe_id, "",
+                "URI in the VM manager's client certificate, spiffe://...; empty = it has none"),
+        BOOL("TLS_ALLOW_CLEAR_TEXT", tls_allow_clear_text, "false", "with TLS, serve clear text on the same port, too"),
         TEXT("CORS_ALLOWED_ORIGINS", allowed_origins, "",
                 "web origins whose pages may call: https://a.example,... or *; empty = none"),
         NUMBER("MAX_CONCURRENT_BUILDS", max_concurrent_builds, "5", 1, 1024, "builds that run at once on this host"),
@@ -279,6 +289,18 @@ static int check_whole(const struct config *c, struct err *e)
 		        c->dm_data_device, c->dm_loop_file);
 	if (c->api_socket[0] && c->api_socket[0] != '/' && strncmp(c->api_socket, "STATE_DIR/", strlen("STATE_DIR/")))
 		return err_set(e, -EINVAL, CONFIG_PREFIX "API_SOCKET=\"%s\": expected an absolute path", c->api_socket);
+	if (!c->tls_cert_file[0] != !c->tls_key_file[0])
+		return err_set(e, -EINVAL,
+		        CONFIG_PREFIX "TLS_CERT_FILE=\"%s\" and " CONFIG_PREFIX
+		                      "TLS_KEY_FILE=\"%s\": expected both or none",
+		        c->tls_cert_file, c->tls_key_file);
+	if (c->tls_client_ca_file[0] && !c->tls_cert_file[0])
+		return err_set(e, -EINVAL,
+		        CONFIG_PREFIX "TLS_CLIENT_CA_FILE=\"%s\": expected TLS_CERT_FILE and TLS_KEY_FILE, too",
+		        c->tls_client_ca_file);
+	if (c->metald_spiffe_id[0] && !c->tls_client_ca_file[0])
+		return err_set(e, -EINVAL, CONFIG_PREFIX "METALD_SPIFFE_ID=\"%s\": expected TLS_CLIENT_CA_FILE, too",
+		        c->metald_spiffe_id);
 	if (c->local_images_dir[0] && c->local_images_dir[0] != '/')
 		return err_set(e, -EINVAL, CONFIG_PREFIX "LOCAL_IMAGES_DIR=\"%s\": expected an absolute path",
 		        c->local_images_dir);

@@ -23,6 +23,12 @@ struct config {
 	char *api_socket;               /* API_SOCKET: a Unix socket for clients of this host, "" = none */
 	uint64_t metald_uid;            /* METALD_UID: the VM manager's user on that socket, 0 = root only */
 	char *allowed_origins;          /* CORS_ALLOWED_ORIGINS: https://a.example,... or *; "" = none */
+	char *tls_cert_file;            /* TLS_CERT_FILE: PEM, "" = no TLS */
+	char *tls_key_file;             /* TLS_KEY_FILE */
+	char *tls_client_ca_file;       /* TLS_CLIENT_CA_FILE, "" = client certificates are not asked for */
+	char *tls_client_auth;          /* TLS_CLIENT_AUTH: optional required */
+	char *metald_spiffe_id;         /* METALD_SPIFFE_ID: "" = none */
+	bool tls_allow_clear_text;      /* TLS_ALLOW_CLEAR_TEXT */
 	uint64_t max_concurrent_builds; /* MAX_CONCURRENT_BUILDS */
 	uint64_t build_timeout_ms;      /* BUILD_TIMEOUT, a duration: 15m */
 	uint64_t shutdown_timeout_ms;   /* SHUTDOWN_TIMEOUT */

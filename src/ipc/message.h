@@ -162,6 +162,11 @@ struct msg_storage { /* sent after READY and every 10 s while it changes; health
 	uint32_t is_healthy;
 };
 
+/* After SIGHUP. fds: [0] the certificate, [1] its key, [2] the client CA if there is one; read-only files. */
+struct msg_tls_files {
+	uint32_t has_client_ca;
+};
+
 /* --- builderd <-> fetch ---------------------------------------------------------------------------------------- */
 
 /* fds: [0] source spec, [1] directory of the tenant's blobs, owned by fetch's uid: "sha256-<hex>" = verified blob,
@@ -287,6 +292,7 @@ struct msg_fail {
 	X(BUILD_DELETED, "build-deleted", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_build_deleted, 0, 0)      \
 	X(ARTIFACT, "artifact", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_artifact, 0, 1)                     \
 	X(STORAGE, "storage", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_storage, 0, 0)                        \
+	X(TLS_FILES, "tls-files", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_tls_files, 2, 3)                  \
 	X(FETCH_START, "fetch-start", ROLE_MONITOR, MSG_STATE_NEW, true, struct msg_fetch_start, 2, 3)                 \
 	X(FETCH_WANT, "fetch-want", ROLE_MONITOR, MSG_STATE_PLANNED, true, struct msg_fetch_want, 0, 0)                \
 	X(FETCH_IMAGE, "fetch-image", ROLE_FETCH, MSG_STATE_RUNNING, true, struct msg_fetch_image, 1, 1)               \

@@ -3,6 +3,7 @@
  * other: what breaks the table ends it; it is started again, and what ran for it is stopped, since nobody would hear of
  * it. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -325,6 +326,35 @@ void api_storage_report(struct monitor *m)
 	if (memcmp(&s, &m->storage_sent, sizeof(s)))
 		send_to_api(m, MSG_STORAGE, &s, sizeof(s), -1);
 	m->storage_sent = s;
+}
+
+/* A file that an operator names; its content is for builderd-api. */
+static int tls_file_open(const char *path, struct err *e)
+{
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	return fd < 0 ? err_sys(e, -errno, "open %s", path) : fd;
+}
+
+void api_tls_reload(struct monitor *m)
+{
+	const struct config *c = &m->config;
+	struct msg_tls_files msg = {.has_client_ca = c->tls_client_ca_file[0] != 0};
+	struct err e = ERR_INIT;
+	int fds[3] = {-1, -1, -1};
+
+	if (!c->tls_cert_file[0] || !m->is_api_ready)
+		return;
+	fds[0] = tls_file_open(c->tls_cert_file, &e);
+	fds[1] = fds[0] < 0 ? -1 : tls_file_open(c->tls_key_file, &e);
+	if (fds[1] >= 0 && msg.has_client_ca)
+		fds[2] = tls_file_open(c->tls_client_ca_file, &e);
+	if (e.code)
+		log_error("the certificate stays the old one", KV("error", e.msg));
+	else
+		channel_send(&m->api.channel, MSG_TLS_FILES, &msg, sizeof(msg), fds, msg.has_client_ca ? 3 : 2);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		cleanup_close(&fds[i]);
 }
 
 /* --- what build threads say ------------------------------------------------------------------------------------------

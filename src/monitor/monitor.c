@@ -166,8 +166,12 @@ static void on_signal(void *arg, uint32_t events)
 	struct monitor *m = arg;
 	struct signalfd_siginfo info;
 
-	if (read(m->signal_fd, &info, sizeof(info)) != sizeof(info) || info.ssi_signo == SIGHUP)
+	if (read(m->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
+	if (info.ssi_signo == SIGHUP) {
+		api_tls_reload(m);
+		return;
+	}
 	if (m->is_stopping) {
 		on_shutdown_deadline(m);
 		return;

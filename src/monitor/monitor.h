@@ -67,6 +67,8 @@ int monitor_check_host(const struct config *c);
 int api_start(struct monitor *m, struct err *e);
 void api_end(struct monitor *m, int timeout_ms);
 void api_storage_report(struct monitor *m);
+/* Give it the certificate's files as they are now. */
+void api_tls_reload(struct monitor *m);
 /* Until no deletion is under way. */
 void api_deletions_wait(struct monitor *m);
 
