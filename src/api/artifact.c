@@ -89,15 +89,13 @@ static bool etag_listed(const char *list, const char *etag)
 void artifact_http(struct http_exchange *x, void *arg)
 {
 	struct service *s = arg;
-	struct caller who;
 	AUTO_JOB struct job job = {0};
 	struct err e = ERR_INIT;
 	AUTO_FREE struct download *d = xcalloc(1, sizeof(*d));
 	const char *known = http_header(x, "if-none-match");
 
 	d->exchange = x;
-	if (caller_of_http(&who, x, &e) < 0 ||
-	        store_job_get(s->jobs->store, who.tenant_id, http_suffix(x), &job, &e) < 0) {
+	if (store_job_get(s->jobs->store, tenant_of_http(x), http_suffix(x), &job, &e) < 0) {
 		service_http_fail(x, &e);
 		return;
 	}

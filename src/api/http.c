@@ -84,6 +84,11 @@ const char *http_peer(const struct http_exchange *x)
 	return x->conn->peer;
 }
 
+enum peer_identity http_peer_identity(const struct http_exchange *x)
+{
+	return x->conn->identity;
+}
+
 bool http_is_head(const struct http_exchange *x)
 {
 	return !strcmp(x->method, "HEAD");
@@ -180,8 +185,24 @@ void http_on(struct http_exchange *x, void (*writable)(struct http_exchange *x, 
 	x->on_arg = arg;
 }
 
+/* True: the guard lets it pass; else it is answered. */
+static bool is_let_in(struct http_exchange *x)
+{
+	const struct server *s = x->conn->server;
+	struct err e = ERR_INIT;
+	enum rpc_code code = s->guard ? s->guard->identify(s->arg, x, x->route->access, &e) : RPC_OK;
+
+	if (s->guard && code == RPC_OK)
+		code = s->guard->authorize(s->arg, x, x->route->access, NULL, &e);
+	if (code != RPC_OK)
+		http_respond_error(x, rpc_code_http_status(code), rpc_code_name(code), "%s", e.msg);
+	return code == RPC_OK;
+}
+
 static void route_complete(struct http_exchange *x)
 {
+	if (!is_let_in(x))
+		return;
 	x->route->handle(x, x->conn->server->arg);
 	if (!x->is_ended && !x->on_cancel) {
 		/* A bug of the route; without this the client would wait for ever. */

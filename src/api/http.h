@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/rpc.h"
+
 struct http_exchange;
 
 struct http_route {
@@ -22,6 +24,7 @@ struct http_route {
 	const char *prefix; /* "/metrics"; one that ends in '/' matches every longer path too */
 	/* ARG is server_new's. */
 	void (*handle)(struct http_exchange *x, void *arg);
+	enum rpc_access access;
 };
 
 /* The path of the request target, percent-encoding as it came. */
@@ -35,6 +38,8 @@ const char *http_query(struct http_exchange *x, const char *name);
 const char *http_header(const struct http_exchange *x, const char *name);
 /* The request's body; *LEN its length. */
 const char *http_body(const struct http_exchange *x, size_t *len);
+/* Of the connection, not of what the request claims. */
+enum peer_identity http_peer_identity(const struct http_exchange *x);
 /* "192.0.2.1:4711" */
 const char *http_peer(const struct http_exchange *x);
 bool http_is_head(const struct http_exchange *x);

@@ -84,6 +84,7 @@ void exchange_free(struct http_exchange *x)
 	http_headers_free(&x->trailers);
 	buf_free(&x->body);
 	buf_free(&x->out);
+	free(x->caller);
 	free(x->method);
 	free(x->path);
 	free(x->query);

@@ -66,6 +66,7 @@ struct http_exchange {
 	const struct exchange_handler *handler;
 	const struct http_route *route;
 	struct rpc_call *call; /* owned by rpc.c, NULL once answered */
+	void *caller;          /* owns; the guard's */
 	void (*on_writable)(struct http_exchange *x, void *arg);
 	void (*on_cancel)(struct http_exchange *x, void *arg);
 	void *on_arg;

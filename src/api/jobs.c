@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/quotas.h"
 #include "api/specs.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -47,6 +48,7 @@ static struct live_job *live_add(struct jobs *j, const struct job *job)
 	snprintf(l->build_id, sizeof(l->build_id), "%s", job->build_id);
 	snprintf(l->tenant_id, sizeof(l->tenant_id), "%s", job->tenant_id);
 	snprintf(l->step, sizeof(l->step), "%s", job->step ? job->step : "");
+	l->owner = j;
 	l->state = (unsigned)job->state;
 	l->percent = (uint32_t)job->percent;
 	l->updated_ms = time_wall_ms();
@@ -57,6 +59,7 @@ static struct live_job *live_add(struct jobs *j, const struct job *job)
 
 static void live_free(struct live_job *l)
 {
+	loop_timer_del(l->next_try);
 	spec_wipe(&l->source_spec);
 	if (l->ending)
 		job_clear(l->ending);
@@ -144,6 +147,27 @@ static void set_text(char **at, const char *text)
 	*at = xstrdup(text);
 }
 
+/* The row, within the tenant's storage when there is a product; -EDQUOT with the sentence in E. */
+static int row_write(struct jobs *j, const struct job *job, unsigned from, const struct log_line *line, struct err *e)
+{
+	struct tenant_policy policy;
+	struct store_excess excess;
+	struct store_quota quota;
+
+	if (!state_is_final((unsigned)job->state))
+		return store_job_update(j->store, job, from, line, e);
+	int rc = tenant_policy_get(j->store, j->config, job->tenant_id, &policy, e);
+	if (rc < 0)
+		return rc;
+	quota = (struct store_quota){.storage_bytes = policy.limits.storage_bytes};
+	rc = store_job_update_within(j->store, job, from, line, &quota, &excess, e);
+	if (rc == -EDQUOT)
+		quota_sentence(e, &excess, line->time_ms);
+	if (rc >= 0)
+		metrics_build_ended(j->metrics, job, tier_limits_of(policy.tier)->name);
+	return rc;
+}
+
 int jobs_move(struct jobs *j, struct live_job *live, struct job *job, unsigned to, const char *text, struct err *e)
 {
 	unsigned from = (unsigned)job->state;
@@ -163,14 +187,14 @@ int jobs_move(struct jobs *j, struct live_job *live, struct job *job, unsigned t
 		job->percent = to == BUILD_COMPLETED ? 100 : live->percent;
 		set_text(&job->step, state_is_final(to) ? state_texts[to] : live->step);
 	}
-	int rc = store_job_update(j->store, job, from, &line, e);
+	int rc = row_write(j, job, from, &line, e);
 	if (rc < 0) {
 		job->state = from;
 		return rc;
 	}
 	log_info(state_texts[to], KV("build", job->build_id), KV("tenant", job->tenant_id));
-	if (state_is_final(to))
-		metrics_build_ended(j->metrics, job, j->tier->name);
+	if (live && to >= BUILD_BUILDING)
+		spec_wipe(&live->source_spec);
 	if (live) {
 		live->state = to;
 		live->updated_ms = line.time_ms;
@@ -190,6 +214,16 @@ static void ended(struct jobs *j, struct job *job, bool is_delete_wanted)
 	jobs_schedule(j);
 }
 
+/* There is no room for what the build made. */
+static void product_drop(struct jobs *j, struct job *job)
+{
+	set_text(&job->rootfs_path, "");
+	set_text(&job->rootfs_checksum, "");
+	set_text(&job->metadata_json, "");
+	job->rootfs_bytes = job->disk_bytes = 0;
+	monitor_link_ref(j->link, MSG_BUILD_DELETE, job->tenant_id, job->build_id);
+}
+
 void jobs_finish(struct jobs *j, struct live_job *live, struct job *job, unsigned state, const struct err *why)
 {
 	AUTO_FREE char *text = NULL;
@@ -201,8 +235,14 @@ void jobs_finish(struct jobs *j, struct live_job *live, struct job *job, unsigne
 		set_text(&job->error_message, why->msg);
 		text = xasprintf("%s: %s", job->error_kind, why->msg);
 	}
-	if (jobs_move(j, live, job, state, text, &e) >= 0) {
+	int rc = jobs_move(j, live, job, state, text, &e);
+	if (rc >= 0) {
 		ended(j, job, is_delete_wanted);
+		return;
+	}
+	if (rc == -EDQUOT && state == BUILD_COMPLETED) {
+		product_drop(j, job);
+		jobs_finish(j, live, job, BUILD_FAILED, &e);
 		return;
 	}
 	/* A full disk must not lose a product: the row is kept in memory and written when there is room. */
@@ -247,79 +287,6 @@ void jobs_retry_later(struct jobs *j)
 		j->retry_timer = loop_timer_add(j->loop, RETRY_MS, retry, j);
 }
 
-/* --- start ----------------------------------------------------------------------------------------------------- */
-
-static enum source_kind kind_of(const char *reference)
-{
-	return !strncmp(reference, "oci:", 4)               ? SOURCE_OCI_LAYOUT
-	       : !strncmp(reference, "docker-archive:", 15) ? SOURCE_DOCKER_ARCHIVE
-	                                                    : SOURCE_REGISTRY;
-}
-
-/* Hand JOB to builderd. */
-static int build_send(struct jobs *j, struct live_job *live, const struct job *job, struct err *e)
-{
-	struct msg_build_start m = {.source_kind = kind_of(job->source),
-	        .timeout_ms = (uint32_t)job->timeout_ms,
-	        .max_bytes = (uint64_t)job->max_bytes,
-	        .max_inodes = (uint64_t)job->max_inodes};
-	Builder__V1__BuildConfig *c =
-	        builder__v1__build_config__unpack(NULL, job->config.len, (const uint8_t *)job->config.data);
-	AUTO_BUF struct buf runtime = {0};
-
-	if (!c)
-		return err_kind_set(e, -EUCLEAN, ERR_KIND_INTERNAL, "the stored configuration cannot be read");
-	runtime_spec_write(&runtime, c);
-	builder__v1__build_config__free_unpacked(c, NULL);
-	runtime_spec_key(&runtime, &m.runtime_key);
-	if (!live->source_spec.len)
-		source_spec_write(&live->source_spec, job->source, NULL);
-	memcpy(m.build_id, job->build_id, sizeof(m.build_id));
-	memcpy(m.tenant_id, job->tenant_id, sizeof(m.tenant_id));
-	AUTO_CLOSE int source_fd = fd_memfile("source", live->source_spec.data, live->source_spec.len);
-	AUTO_CLOSE int runtime_fd = fd_memfile("runtime", runtime.data, runtime.len);
-	spec_wipe(&live->source_spec);
-	if (source_fd < 0 || runtime_fd < 0)
-		return err_kind_set(e, source_fd < 0 ? source_fd : runtime_fd, ERR_KIND_INTERNAL,
-		        "no memory for the build's start message");
-	int rc = monitor_link_start(j->link, &m, source_fd, runtime_fd);
-	return rc < 0 ? err_kind_set(e, rc, ERR_KIND_RESTARTED, "builderd is gone") : 0;
-}
-
-/* -errno: the store does not take it; the build still waits. */
-static int build_begin(struct jobs *j, struct live_job *live, struct err *e)
-{
-	AUTO_JOB struct job job;
-	struct err why = ERR_INIT;
-	int rc = store_job_get(j->store, NULL, live->build_id, &job, e);
-
-	if (rc < 0)
-		return rc;
-	snprintf(live->step, sizeof(live->step), "starting");
-	rc = jobs_move(j, live, &job, BUILD_PULLING, NULL, e);
-	if (rc >= 0 && build_send(j, live, &job, &why) < 0) {
-		queue_finish(j->queue, job.tenant_id);
-		jobs_finish(j, live, &job, BUILD_FAILED, &why);
-	}
-	return rc;
-}
-
-void jobs_schedule(struct jobs *j)
-{
-	char build_id[BUILD_ID_MAX];
-
-	while (!j->is_stopping && !j->retry_timer && queue_pop(j->queue, build_id)) {
-		struct live_job *live = jobs_live(j, build_id);
-		struct err e = ERR_INIT;
-		if (build_begin(j, live, &e) >= 0)
-			continue;
-		log_error("build not started, trying again", KV("build", live->build_id), KV("error", e.msg));
-		queue_finish(j->queue, live->tenant_id);
-		queue_push(j->queue, live->tenant_id, build_id, (unsigned)j->tier->concurrent_builds);
-		jobs_retry_later(j);
-	}
-}
-
 /* --- create ---------------------------------------------------------------------------------------------------- */
 
 static int create_again(
@@ -327,7 +294,8 @@ static int create_again(
 {
 	struct err unused = ERR_INIT;
 
-	if (!*n->idempotency_key || store_job_get_by_key(j->store, n->tenant_id, n->idempotency_key, out, &unused) < 0)
+	if (!*n->idempotency_key ||
+	        store_job_get_by_key(j->store, n->policy->tenant_id, n->idempotency_key, out, &unused) < 0)
 		return 0;
 	if (strcmp(out->request_digest, digest) != 0)
 		return err_set(e, -EEXIST, "idempotency key \"%.64s\" came with another request before: it made %s",
@@ -339,6 +307,7 @@ int jobs_create(struct jobs *j, const struct jobs_new_build *n, struct job *out,
 {
 	char digest[DIGEST_TEXT_MAX];
 	struct log_line line = {.level = LOG_LEVEL_INFO, .component = "build", .message = "queued"};
+	const struct store_quota quota = {n->request->daily_builds, n->request->storage_bytes};
 	int64_t now = time_wall_ms();
 	int rc;
 
@@ -346,12 +315,13 @@ int jobs_create(struct jobs *j, const struct jobs_new_build *n, struct job *out,
 	digest_format(&n->request_digest, digest);
 	if ((rc = create_again(j, n, digest, out, e)) != 0)
 		return rc;
-	if (queue_waiting(j->queue) >= WAITING_MAX)
-		return err_set(
-		        e, -EDQUOT, "%u builds wait already, the limit is %u", queue_waiting(j->queue), WAITING_MAX);
+	if (queue_waiting(j->queue) >= WAITING_MAX) {
+		*n->excess = (struct store_excess){"queued_builds", queue_waiting(j->queue), WAITING_MAX};
+		return err_set(e, -EDQUOT, "the queue is full");
+	}
 	if (ulid_build_id((uint64_t)now, &j->last_id_ms, out->build_id) < 0)
 		return err_set(e, -EIO, "no random numbers for a build id");
-	snprintf(out->tenant_id, sizeof(out->tenant_id), "%s", n->tenant_id);
+	snprintf(out->tenant_id, sizeof(out->tenant_id), "%s", n->policy->tenant_id);
 	out->customer_id = xstrdup(n->customer_id);
 	out->idempotency_key = xstrdup(n->idempotency_key);
 	out->request_digest = xstrdup(digest);
@@ -364,13 +334,15 @@ int jobs_create(struct jobs *j, const struct jobs_new_build *n, struct job *out,
 	out->timeout_ms = n->request->timeout_ms;
 	out->state = BUILD_PENDING;
 	out->step = xstrdup("queued");
-	if ((rc = store_job_add(j->store, out, &line, e)) < 0)
+	if ((rc = store_job_add_within(j->store, out, &line, &quota, n->excess, e)) < 0)
 		return rc;
 	struct live_job *live = live_add(j, out);
+	live->tenant_limit = (unsigned)n->request->concurrent_builds;
+	live->weight = (unsigned)n->policy->limits.weight;
 	if (n->request->auth)
 		source_spec_write(&live->source_spec, n->request->reference, n->request->auth);
 	log_info("queued", KV("build", out->build_id), KV("tenant", out->tenant_id), KV("image", out->source));
-	queue_push(j->queue, out->tenant_id, out->build_id, (unsigned)j->tier->concurrent_builds);
+	jobs_enqueue(j, live, false);
 	jobs_schedule(j);
 	return 0;
 }
@@ -391,7 +363,7 @@ int jobs_cancel(struct jobs *j, const char *tenant_id, const char *build_id, con
 
 	if (rc < 0)
 		return rc;
-	if (live && queue_remove(j->queue, tenant_id, build_id)) {
+	if (live && jobs_dequeue(j, live)) {
 		cancel_text(&why, "cancelled before it started", reason);
 		jobs_finish(j, live, &job, BUILD_CANCELLED, &why);
 		return BUILD_CANCELLED;
@@ -402,6 +374,7 @@ int jobs_cancel(struct jobs *j, const char *tenant_id, const char *build_id, con
 		        .time_ms = time_wall_ms(), .level = LOG_LEVEL_INFO, .component = "build", .message = why.msg};
 		store_log_append(j->store, build_id, &line, NULL);
 		jobs_touch(j, build_id);
+		live->is_cancel_wanted = true;
 		monitor_link_ref(j->link, MSG_BUILD_CANCEL, tenant_id, build_id);
 	}
 	return (int)job.state;
@@ -478,8 +451,6 @@ struct jobs *jobs_new(struct loop *l, struct store *s, const struct config *c)
 	j->loop = l;
 	j->store = s;
 	j->config = c;
-	j->tier_number = tier_parse(c->default_tier);
-	j->tier = tier_limits_of(j->tier_number);
 	j->metrics = metrics_new();
 	j->queue = queue_new((unsigned)c->max_concurrent_builds);
 	return j;
@@ -521,6 +492,34 @@ static int collect(void *arg, const struct job *job)
 	return 0;
 }
 
+/* What the request asked of its neighbours is in its configuration. */
+static unsigned asked_limit(const struct job *job, int64_t granted)
+{
+	Builder__V1__BuildConfig *c =
+	        builder__v1__build_config__unpack(NULL, job->config.len, (const uint8_t *)job->config.data);
+	int64_t asked = c && c->limits ? c->limits->max_concurrent_builds : 0;
+
+	if (c)
+		builder__v1__build_config__free_unpacked(c, NULL);
+	return (unsigned)(asked > 0 && asked < granted ? asked : granted);
+}
+
+static int wait_again(struct jobs *j, struct live_job *live, const struct job *job, struct err *e)
+{
+	struct tenant_policy policy;
+	int rc = tenant_policy_get(j->store, j->config, job->tenant_id, &policy, e);
+
+	if (rc < 0)
+		return rc;
+	live->weight = (unsigned)policy.limits.weight;
+	live->tenant_limit = asked_limit(job, policy.limits.concurrent_builds);
+	if (job->retry_ms > time_wall_ms())
+		jobs_wait_for_try(j, live, job);
+	else
+		jobs_enqueue(j, live, false);
+	return 0;
+}
+
 static int recover_one(struct jobs *j, struct job *job, struct err *e)
 {
 	struct err why = ERR_INIT;
@@ -530,10 +529,8 @@ static int recover_one(struct jobs *j, struct job *job, struct err *e)
 		return jobs_delete_start(j, job, e);
 	}
 	struct live_job *live = live_add(j, job);
-	if (job->state == BUILD_PENDING && !job->had_credentials) {
-		queue_push(j->queue, job->tenant_id, job->build_id, (unsigned)j->tier->concurrent_builds);
-		return 0;
-	}
+	if (job->state == BUILD_PENDING && !job->had_credentials)
+		return wait_again(j, live, job, e);
 	if (job->state == BUILD_PENDING)
 		err_kind_set(&why, -ESHUTDOWN, ERR_KIND_RESTARTED,
 		        "the service was restarted while the build waited, and its registry credentials are never "

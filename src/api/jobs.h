@@ -5,14 +5,15 @@
  *
  * Order of every step: the store first, then the message or the answer. So a crash between the two leaves a row that
  * says more than what happened, and the start after it (jobs_recover) puts that right: what waited waits again, what
- * ran is FAILED "restarted", what was being deleted is deleted. In memory only: credentials (until builderd has them),
- * percent and step between two states, who waits for what.
+ * ran is FAILED "restarted", what was being deleted is deleted. In memory only: credentials (until the image is
+ * pulled), percent and step between two states, who waits for what.
  */
 #ifndef API_JOBS_H
 #define API_JOBS_H
 
 #include "api/metrics.h"
 #include "api/monitor_link.h"
+#include "api/tenants.h"
 #include "api/validate.h"
 #include "base/loop.h"
 #include "build/config.h"
@@ -24,15 +25,19 @@ struct live_job {
 	struct live_job *next;
 	char build_id[BUILD_ID_MAX], tenant_id[TENANT_ID_MAX];
 	unsigned state;
+	unsigned tenant_limit, weight; /* of struct queue_entry */
 	uint32_t percent;
 	char step[160];
 	uint64_t bytes_done, bytes_total; /* of the step */
 	int64_t updated_ms;
 	uint32_t log_lines;
-	struct buf
-	        source_spec;   /* owns: the text with credentials, wiped when builderd has it; empty: none were given */
-	bool is_delete_wanted; /* as soon as it has ended */
-	struct job *ending;    /* owns: the final row, while the store does not take it */
+	struct buf source_spec; /* owns: the text with credentials, wiped when the image is pulled; empty: none were
+	                           given */
+	bool is_delete_wanted;  /* as soon as it has ended */
+	bool is_cancel_wanted;  /* builderd was told */
+	struct jobs *owner;
+	struct loop_timer *next_try; /* owns: the network failed; PENDING, but not in the queue until then */
+	struct job *ending;          /* owns: the final row, while the store does not take it */
 	unsigned ending_state;
 };
 
@@ -61,8 +66,6 @@ struct jobs {
 	struct queue *queue; /* owns */
 	struct monitor_link *link;
 	const struct config *config;
-	const struct tier_limits *tier;
-	enum tenant_tier tier_number;
 	struct metrics *metrics;                   /* owns */
 	struct live_job *live;                     /* owns */
 	struct jobs_waiter *deletions, *artifacts; /* own */
@@ -88,14 +91,16 @@ void jobs_schedule(struct jobs *j);
 
 /* What CreateBuild brings, checked. */
 struct jobs_new_build {
-	const char *tenant_id, *customer_id, *idempotency_key;
+	const struct tenant_policy *policy;
+	const char *customer_id, *idempotency_key;
 	struct digest request_digest;
 	const struct buf *config; /* packed, without credentials */
 	const struct build_request *request;
+	struct store_excess *excess; /* set with -EDQUOT */
 };
 
 /* Queue a build. 0: OUT is its row; 1: the key brought this build before, OUT is that one's row; -EEXIST: the key came
- * with another request; -EDQUOT: too many wait. Clear OUT either way. */
+ * with another request; -EDQUOT: the tenant, or the queue, is full. Clear OUT either way. */
 int jobs_create(struct jobs *j, const struct jobs_new_build *n, struct job *out, struct err *e);
 /* REASON may be "". State of the build afterwards, or -ENOENT ... A running build is told to stop and keeps its state
  * until it has. */
@@ -118,7 +123,18 @@ struct live_job *jobs_live(const struct jobs *j, const char *build_id);
 struct jobs_watch *jobs_watch(struct jobs *j, const char *build_id, void (*fn)(void *arg), void *arg);
 void jobs_unwatch(struct jobs_watch *w); /* takes NULL */
 
-/* --- between jobs.c and jobs_events.c --- */
+/* Builds of a tenant that are PENDING. */
+unsigned jobs_waiting(const struct jobs *j, const char *tenant_id);
+
+/* --- between jobs*.c --- */
+/* It waits for a slot: behind the tenant's others, or where it was. */
+void jobs_enqueue(struct jobs *j, struct live_job *live, bool is_first);
+/* It waits for its next try until job->retry_ms, then for a slot. */
+void jobs_wait_for_try(struct jobs *j, struct live_job *live, const struct job *job);
+/* The network failed (WHY): true if there is another try, JOB is PENDING then. */
+bool jobs_try_again(struct jobs *j, struct live_job *live, struct job *job, const struct err *why);
+/* Take a build that waits, for a slot or for its next try, from where it waits. False: it does not. */
+bool jobs_dequeue(struct jobs *j, struct live_job *live);
 /* Write JOB's new state with a line, and move LIVE; LIVE is freed when the state is final. */
 int jobs_move(struct jobs *j, struct live_job *live, struct job *job, unsigned to, const char *text, struct err *e);
 /* Set JOB's ending and move it there; what cannot be written now is kept and tried again. Takes *JOB's content. */

@@ -151,6 +151,8 @@ static void on_done(void *arg, const struct msg_build_done *m, int metadata_fd)
 		err_kind_set(&why, -EIO, state == BUILD_CANCELLED ? ERR_KIND_CANCELLED : ERR_KIND_INTERNAL,
 		        state == BUILD_CANCELLED ? "cancelled on request" : "builderd gave no reason");
 	take_numbers(&job, m);
+	if (state == BUILD_FAILED && jobs_try_again(j, live, &job, &why))
+		return;
 	if (state == BUILD_COMPLETED)
 		take_product(&job, m, &metadata);
 	jobs_finish(j, live, &job, state, &why);

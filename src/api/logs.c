@@ -122,12 +122,9 @@ static void call_gone(struct rpc_call *c, void *arg)
 void logs_stream_call(struct rpc_call *c, const ProtobufCMessage *request, void *arg)
 {
 	const Builder__V1__StreamBuildLogsRequest *q = (const void *)request;
-	struct caller who;
 	struct err e = ERR_INIT;
-	struct log_stream *s = NULL;
+	struct log_stream *s = stream_new(arg, tenant_of_rpc(c), q->build_id, q->follow, &e);
 
-	if (caller_of_rpc(&who, c, q->tenant_id, &e) >= 0)
-		s = stream_new(arg, who.tenant_id, q->build_id, q->follow, &e);
 	if (!s) {
 		rpc_fail(c, service_code(e.code), "%s", e.msg);
 		return;
@@ -150,13 +147,10 @@ static void exchange_gone(struct http_exchange *x, void *arg)
 void logs_http(struct http_exchange *x, void *arg)
 {
 	const char *follow = http_query(x, "follow");
-	struct caller who;
 	struct err e = ERR_INIT;
-	struct log_stream *s = NULL;
+	struct log_stream *s = stream_new(arg, tenant_of_http(x), http_suffix(x),
+	        follow && (!strcmp(follow, "1") || !strcmp(follow, "true")), &e);
 
-	if (caller_of_http(&who, x, &e) >= 0)
-		s = stream_new(arg, who.tenant_id, http_suffix(x),
-		        follow && (!strcmp(follow, "1") || !strcmp(follow, "true")), &e);
 	if (!s) {
 		service_http_fail(x, &e);
 		return;

@@ -35,7 +35,7 @@ struct program {
 	bool was_broken; /* builderd broke the table, or could not be answered */
 };
 
-/* Until clients prove who they are, whoever reaches the port is everybody. */
+/* Where clients do not prove who they are, whoever reaches the port is everybody. */
 static int address_check(const struct config *c, struct err *e)
 {
 	struct in_addr v4;
@@ -48,14 +48,25 @@ static int address_check(const struct config *c, struct err *e)
 		is_loopback = IN6_IS_ADDR_LOOPBACK(&v6);
 	else
 		return err_set(e, -EINVAL, CONFIG_PREFIX "ADDRESS: \"%s\" is no IPv4 or IPv6 address", c->address);
-	if (!is_loopback)
+	bool is_on = !strcmp(c->auth, "token"),
+	     is_sealed = *c->tls_proxy || (*c->tls_cert_file && !c->tls_allow_clear_text);
+	if (!is_on)
+		log_warn("clients are not authenticated: whoever reaches the port acts for every tenant",
+		        KV("address", c->address));
+	if (is_loopback || (is_on && is_sealed))
+		return 0;
+	if (is_on)
 		return err_set(e, -EACCES,
-		        CONFIG_PREFIX
-		        "ADDRESS: %s is not a loopback address: clients are not authenticated, so anyone who reaches "
-		        "the "
-		        "port could act for every tenant; use 127.0.0.1 or ::1 and a proxy that authenticates",
+		        CONFIG_PREFIX "ADDRESS: %s is not a loopback address: tokens would cross the network in clear "
+		                      "text; set " CONFIG_PREFIX
+		                      "TLS_CERT_FILE, or name the proxy that ends TLS in " CONFIG_PREFIX
+		                      "TLS_PROXY, or use 127.0.0.1 or ::1",
 		        c->address);
-	return 0;
+	return err_set(e, -EACCES,
+	        CONFIG_PREFIX
+	        "ADDRESS: %s is not a loopback address: clients are not authenticated, so anyone who reaches "
+	        "the port could act for every tenant; set " CONFIG_PREFIX "AUTH=token, or use 127.0.0.1 or ::1",
+	        c->address);
 }
 
 static void on_drained(void *arg)
@@ -189,7 +200,9 @@ static int listen_up(struct program *p, struct err *e)
 	struct server_options o = {.address = p->config.address,
 	        .port = (uint16_t)p->config.port,
 	        .origins = p->config.allowed_origins,
-	        .observe = on_call};
+	        .only_peers = p->config.tls_proxy,
+	        .observe = on_call,
+	        .guard = &auth_guard};
 
 	p->loop = loop_new();
 	if (!p->loop)
@@ -218,6 +231,7 @@ static int serve(struct program *p, struct err *e)
 	struct jobs *jobs = jobs_new(p->loop, p->store, &p->config);
 	p->service.jobs = jobs;
 	p->service.config = &p->config;
+	p->service.auth.store = p->store;
 	jobs->on_storage = health_changed;
 	jobs->on_storage_arg = &p->service;
 	p->service.started_ms = time_mono_ms();
@@ -241,6 +255,7 @@ static void clean_up(struct program *p)
 	if (p->service.jobs)
 		monitor_link_free(p->service.jobs->link);
 	jobs_free(p->service.jobs);
+	auth_clear(&p->service.auth);
 	store_close(p->store);
 	loop_fd_del(p->signals);
 	cleanup_close(&p->signal_fd);
@@ -256,6 +271,8 @@ int main(void)
 
 	log_setup("builderd-api", LOG_LEVEL_INFO, false);
 	int rc = configure(&p, &e);
+	if (rc >= 0)
+		rc = auth_init(&p.service.auth, &p.config, &e);
 	if (rc >= 0)
 		rc = listen_up(&p, &e);
 	if (rc >= 0)

@@ -145,21 +145,20 @@ static size_t split(const char *list, char ***out)
 	return n;
 }
 
-Builder__V1__TenantResourceLimits *present_limits(const struct jobs *js)
+Builder__V1__TenantResourceLimits *present_limits(const struct tenant_policy *p, const struct config *c)
 {
 	Builder__V1__TenantResourceLimits *l = xcalloc(1, sizeof(*l));
-	const struct config *c = js->config;
-	uint64_t tier_ms = (uint64_t)js->tier->timeout_seconds * 1000;
-	uint64_t disk = (uint64_t)js->tier->disk_bytes;
+	bool is_any = !strcmp(p->limits.registries, "*");
+	int64_t slots = (int64_t)c->max_concurrent_builds;
 
 	builder__v1__tenant_resource_limits__init(l);
-	l->max_disk_bytes = (int64_t)(disk < c->build_max_bytes ? disk : c->build_max_bytes);
-	l->timeout_seconds = (int32_t)((tier_ms < c->build_timeout_ms ? tier_ms : c->build_timeout_ms) / 1000);
+	l->max_disk_bytes = tenant_policy_disk_bytes(p, c);
+	l->timeout_seconds = (int32_t)(tenant_policy_timeout_ms(p, c) / 1000);
 	l->max_build_time_minutes = l->timeout_seconds / 60;
-	l->max_concurrent_builds = js->tier->concurrent_builds < (int64_t)c->max_concurrent_builds
-	                                   ? js->tier->concurrent_builds
-	                                   : (int32_t)c->max_concurrent_builds;
+	l->max_concurrent_builds = (int32_t)(p->limits.concurrent_builds < slots ? p->limits.concurrent_builds : slots);
+	l->max_daily_builds = (int32_t)p->limits.daily_builds;
+	l->max_storage_bytes = p->limits.storage_bytes;
 	l->allow_external_network = true;
-	l->n_allowed_registries = split(c->allowed_registries, &l->allowed_registries);
+	l->n_allowed_registries = split(is_any ? c->allowed_registries : p->limits.registries, &l->allowed_registries);
 	return l;
 }

@@ -16,6 +16,6 @@ const char *present_time_text(int64_t ms, char out[32]);
 Builder__V1__BuildJob *present_job(const struct jobs *js, const struct job *j, unsigned parts);
 void present_job_free(Builder__V1__BuildJob *m);
 /* What is limited and enforced; what is not is left out. */
-Builder__V1__TenantResourceLimits *present_limits(const struct jobs *js);
+Builder__V1__TenantResourceLimits *present_limits(const struct tenant_policy *p, const struct config *c);
 
 #endif

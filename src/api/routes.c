@@ -66,13 +66,11 @@ static void status_write(struct buf *b, const struct jobs *js, const struct job 
 static void status_http(struct http_exchange *x, void *arg)
 {
 	struct service *s = arg;
-	struct caller who;
 	AUTO_JOB struct job job = {0};
 	AUTO_BUF struct buf b = {0};
 	struct err e = ERR_INIT;
 
-	if (caller_of_http(&who, x, &e) < 0 ||
-	        store_job_get(s->jobs->store, who.tenant_id, http_suffix(x), &job, &e) < 0) {
+	if (store_job_get(s->jobs->store, tenant_of_http(x), http_suffix(x), &job, &e) < 0) {
 		service_http_fail(x, &e);
 		return;
 	}
@@ -100,16 +98,12 @@ static int query_number(struct http_exchange *x, const char *name, int64_t *out,
 static int list_query(struct http_exchange *x, struct job_filter *f, int64_t *limit, struct err *e)
 {
 	const char *status = http_query(x, "status");
-	struct caller who;
-	int rc = caller_of_http(&who, x, e);
 
-	if (rc < 0)
-		return rc;
-	*f = (struct job_filter){.tenant_id = who.tenant_id};
+	*f = (struct job_filter){.tenant_id = tenant_of_http(x)};
 	if (status && *status && !(f->states = state_mask_parse(status)))
 		return err_set(e, -EINVAL,
 		        "status: \"%.40s\" is none of QUEUED, RUNNING, COMPLETED, FAILED, CANCELLED, TIMEOUT", status);
-	rc = query_number(x, "limit", limit, e);
+	int rc = query_number(x, "limit", limit, e);
 	return rc < 0 ? rc : query_number(x, "offset", &f->offset, e);
 }
 
@@ -194,15 +188,15 @@ static void readyz_http(struct http_exchange *x, void *arg)
 }
 
 const struct http_route service_routes[] = {
-        {"GET", "/health", health_http},
-        {"GET", "/health/storage", health_storage_http},
-        {"GET", "/livez", livez_http},
-        {"GET", "/metrics", metrics_http},
-        {"GET", "/stats", stats_http},
-        {"GET", "/readyz", readyz_http},
-        {"GET", SERVICE_PATH "GetBuildStatus/", status_http},
-        {"GET", SERVICE_PATH "GetBuildArtifact/", artifact_http},
-        {"GET", SERVICE_PATH "GetBuildLogs/", logs_http},
-        {"GET", SERVICE_PATH "ListBuilds", list_http},
+        {"GET", "/health", health_http, RPC_ACCESS_ANYONE},
+        {"GET", "/health/storage", health_storage_http, RPC_ACCESS_ANYONE},
+        {"GET", "/livez", livez_http, RPC_ACCESS_ANYONE},
+        {"GET", "/metrics", metrics_http, RPC_ACCESS_METRICS},
+        {"GET", "/stats", stats_http, RPC_ACCESS_METRICS},
+        {"GET", "/readyz", readyz_http, RPC_ACCESS_ANYONE},
+        {"GET", SERVICE_PATH "GetBuildStatus/", status_http, RPC_ACCESS_READ},
+        {"GET", SERVICE_PATH "GetBuildArtifact/", artifact_http, RPC_ACCESS_READ},
+        {"GET", SERVICE_PATH "GetBuildLogs/", logs_http, RPC_ACCESS_READ},
+        {"GET", SERVICE_PATH "ListBuilds", list_http, RPC_ACCESS_READ},
 };
 const size_t service_routes_count = ARRAY_LEN(service_routes);

@@ -61,6 +61,11 @@ enum peer_identity rpc_peer_identity(const struct rpc_call *c)
 	return c->x->conn->identity;
 }
 
+const void *rpc_caller(const struct rpc_call *c)
+{
+	return c->x->caller;
+}
+
 const struct rpc_method *rpc_method(const struct rpc_call *c)
 {
 	return c->method;
@@ -207,13 +212,13 @@ static void call_expired(void *arg)
 	call_revoke(c, RPC_DEADLINE_EXCEEDED, "the deadline that the request set has passed");
 }
 
-/* Who may not call a method learns nothing about its request, not even that it is malformed. */
+/* Without a guard a server has only what is for everybody. */
 static enum rpc_code authorize(const struct rpc_call *c, struct err *e)
 {
 	const struct server *s = c->x->conn->server;
 
-	if (s->authorize)
-		return s->authorize(s->arg, c, e);
+	if (s->guard)
+		return s->guard->authorize(s->arg, c->x, c->method->access, c->request, e);
 	if (c->method->access == RPC_ACCESS_ANYONE)
 		return RPC_OK;
 	err_set(e, -EACCES, "%s is not for everybody", c->method->name);
@@ -224,16 +229,16 @@ void rpc_start(struct rpc_call *c, const void *data, size_t len)
 {
 	struct http_exchange *x = c->x;
 	struct err e = ERR_INIT;
-	enum rpc_code refusal = authorize(c, &e);
 
-	if (refusal != RPC_OK) {
-		rpc_fail(c, refusal, "%s", e.msg);
-		return;
-	}
 	c->request = c->is_json ? protojson_decode(c->method->input, data, len, &e)
 	                        : wire_decode(c->method->input, data, len, &e);
 	if (!c->request) {
 		rpc_fail(c, RPC_INVALID_ARGUMENT, "%s: %s", c->method->input->name, e.msg);
+		return;
+	}
+	enum rpc_code refusal = authorize(c, &e);
+	if (refusal != RPC_OK) {
+		rpc_fail(c, refusal, "%s", e.msg);
 		return;
 	}
 	if (c->timeout_ms)
@@ -312,5 +317,10 @@ struct rpc_call *rpc_call_new(struct http_exchange *x, const struct rpc_method *
 	*c = (struct rpc_call){.x = x, .method = m, .protocol = p, .started_us = mono_us()};
 	x->call = c;
 	x->handler = &rpc_handler;
+	const struct server *s = x->conn->server;
+	struct err e = ERR_INIT;
+	enum rpc_code code = s->guard ? s->guard->identify(s->arg, x, m->access, &e) : RPC_OK;
+	if (code != RPC_OK)
+		rpc_refuse(c, code, "%s", e.msg);
 	return c;
 }

@@ -42,11 +42,16 @@ enum rpc_code {
 /* Who is at the other end, as far as the socket knows: NONE is anybody who reaches the port. */
 enum peer_identity { PEER_NONE, PEER_METALD, PEER_ADMIN };
 
-/* Who may call a method; the server's authorize() decides what makes a caller one of them. */
+/* Who may call a method or a route; the server's guard decides what makes a client one of them. */
 enum rpc_access {
-	RPC_ACCESS_ANYONE,
-	RPC_ACCESS_METALD, /* the VM manager, and the administrator */
-	RPC_ACCESS_ADMIN,
+	RPC_ACCESS_CLOSED,       /* nobody: what a table forgot */
+	RPC_ACCESS_ANYONE,       /* without a credential */
+	RPC_ACCESS_METRICS,      /* the host's numbers, no tenant's */
+	RPC_ACCESS_READ,         /* a tenant: look */
+	RPC_ACCESS_BUILD,        /* a tenant: build, cancel */
+	RPC_ACCESS_TENANT_ADMIN, /* a tenant: delete */
+	RPC_ACCESS_METALD,       /* the VM manager, and the administrator */
+	RPC_ACCESS_ADMIN,        /* the administrator of this host */
 };
 
 struct rpc_call;
@@ -76,6 +81,9 @@ enum peer_identity rpc_peer_identity(const struct rpc_call *c);
 const struct rpc_method *rpc_method(const struct rpc_call *c);
 /* True if the answer goes out as JSON. */
 bool rpc_is_json(const struct rpc_call *c);
+
+/* What the server's guard said of the client; NULL without one. */
+const void *rpc_caller(const struct rpc_call *c);
 
 /* Add a header to the answer, before it begins: before rpc_reply and rpc_fail, before the first rpc_stream_send. */
 void rpc_header_add(struct rpc_call *c, const char *name, const char *value);

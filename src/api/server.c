@@ -107,6 +107,32 @@ static void on_sweep(void *arg)
 		start_sweep(s);
 }
 
+static bool is_loopback(const struct sockaddr_storage *peer)
+{
+	const struct sockaddr_in6 *v6 = (const void *)peer;
+	const struct sockaddr_in *v4 = (const void *)peer;
+
+	if (peer->ss_family == AF_INET6)
+		return IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
+	return peer->ss_family != AF_INET || ntohl(v4->sin_addr.s_addr) >> 24 == 127;
+}
+
+static bool is_welcome(const struct server *s, const struct sockaddr_storage *peer)
+{
+	char name[INET6_ADDRSTRLEN] = "";
+	const void *address = peer->ss_family == AF_INET6
+	                              ? (const void *)&((const struct sockaddr_in6 *)peer)->sin6_addr
+	                              : (const void *)&((const struct sockaddr_in *)peer)->sin_addr;
+
+	if (!s->only_peers || !*s->only_peers || is_loopback(peer))
+		return true;
+	inet_ntop(peer->ss_family, address, name, sizeof(name));
+	for (const char *p = s->only_peers; *p; p += strcspn(p, ","), p += *p == ',')
+		if (strcspn(p, ",") == strlen(name) && !strncmp(p, name, strlen(name)))
+			return true;
+	return false;
+}
+
 static void on_listen(void *arg, uint32_t events)
 {
 	const struct listener *l = arg;
@@ -127,7 +153,10 @@ static void on_listen(void *arg, uint32_t events)
 			}
 			break;
 		}
-		conn_new(l, fd, &peer);
+		if (l->is_local || is_welcome(s, &peer))
+			conn_new(l, fd, &peer);
+		else
+			close(fd);
 	}
 	start_sweep(s);
 }
@@ -251,8 +280,9 @@ struct server *server_new(struct loop *l, const struct server_options *o, const 
 	s->n_routes = n_routes;
 	s->arg = arg;
 	s->origins = o->origins;
+	s->only_peers = o->only_peers;
 	s->observe = o->observe;
-	s->authorize = o->authorize;
+	s->guard = o->guard;
 	fill_limits(&s->limits);
 	s->port = bound_port(fd);
 	s->is_accepting = true;

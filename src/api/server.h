@@ -29,15 +29,27 @@ struct server_limits {
 	uint32_t stall_timeout_ms;  /* (30000) output waits and the client takes none of it */
 };
 
+/* Who may do what; ACCESS is the method's or route's (enum rpc_access). Both answer RPC_OK, or the code to refuse with
+ * and the sentence in E; they may add headers to the answer. */
+struct server_guard {
+	/* When a request's headers are whole: who must not call learns nothing about its request, not even that it is
+	 * malformed. What it learns of the client may be left in x->caller (malloc). */
+	enum rpc_code (*identify)(void *arg, struct http_exchange *x, unsigned access, struct err *e);
+	/* When the request is whole. MSG is a method's request, NULL for routes. */
+	enum rpc_code (*authorize)(
+	        void *arg, struct http_exchange *x, unsigned access, const ProtobufCMessage *msg, struct err *e);
+};
+
 struct server_options {
 	const char *address; /* IPv4 or IPv6 literal, without brackets */
 	uint16_t port;       /* 0: any free one */
 	const char *origins; /* "https://a.example,...", "*": web pages that may call; NULL: none. Borrowed */
+	/* "address,...": whose connections are taken besides those from loopback; NULL, "": everybody's. Borrowed */
+	const char *only_peers;
 	/* A call of METHOD (its name) is over; MICROSECONDS from its headers. May be NULL. ARG is server_new's. */
 	void (*observe)(void *arg, const char *method, enum rpc_code code, int64_t microseconds);
-	/* May this call run? Asked before its request is decoded: RPC_OK, or the code of the refusal with its sentence
-	 * in E. NULL: methods for RPC_ACCESS_ANYONE only. ARG is server_new's. */
-	enum rpc_code (*authorize)(void *arg, const struct rpc_call *c, struct err *e);
+	const struct server_guard *guard; /* NULL: methods for RPC_ACCESS_ANYONE only, and all routes. Its ARG is
+	                                     server_new's */
 	struct server_limits limits;
 };
 

@@ -22,9 +22,9 @@ struct server {
 	size_t n_methods;
 	const struct http_route *routes;
 	size_t n_routes;
-	const char *origins; /* of server_options */
+	const char *origins, *only_peers; /* of server_options */
 	void (*observe)(void *arg, const char *method, enum rpc_code code, int64_t microseconds);
-	enum rpc_code (*authorize)(void *arg, const struct rpc_call *c, struct err *e);
+	const struct server_guard *guard; /* of server_options */
 	void *arg;
 	struct tls *tls; /* owns; NULL: clear text only */
 	bool is_clear_text_allowed;

@@ -3,6 +3,7 @@
 #ifndef API_SERVICE_H
 #define API_SERVICE_H
 
+#include "api/auth.h"
 #include "api/http.h"
 #include "api/jobs.h"
 #include "api/rpc.h"
@@ -13,6 +14,7 @@
 struct service {
 	struct jobs *jobs;
 	const struct config *config;
+	struct auth auth;
 	struct server *server;
 	int64_t started_ms; /* monotonic */
 	bool is_draining;
@@ -25,25 +27,31 @@ extern const size_t service_methods_count;
 extern const struct http_route service_routes[];
 extern const size_t service_routes_count;
 
-/* Who asks. Without authentication the tenant is whom the request names: in its body or in X-Tenant-ID, else "default".
- */
-struct caller {
-	const char *tenant_id, *customer_id;
-};
-/* NULL and "" are the same. -EACCES: header and body differ; -EINVAL: not a tenant id. */
-int caller_resolve(struct caller *c, const char *body_tenant, const char *body_customer, const char *header_tenant,
-        const char *header_customer, struct err *e);
-int caller_of_rpc(struct caller *c, const struct rpc_call *call, const char *body_tenant, struct err *e);
-int caller_of_http(struct caller *c, struct http_exchange *x, struct err *e);
-
 /* What the API says for -errno of jobs.h, store.h, validate.h. */
 enum rpc_code service_code(int code);
+void service_fail(struct rpc_call *c, const struct err *e);
 void service_http_fail(struct http_exchange *x, const struct err *e);
+
+/* The tenant that the guard found. */
+static inline const char *tenant_of_rpc(const struct rpc_call *c)
+{
+	return caller_of_rpc(c)->policy.tenant_id;
+}
+static inline const char *tenant_of_http(const struct http_exchange *x)
+{
+	return caller_of_http(x)->policy.tenant_id;
+}
+
+int32_t service_clamp32(int64_t n);
+/* Begun ones count. */
+int64_t service_minutes(int64_t ms);
 
 /* Takes builds: not stopping, and the storage is well. */
 bool service_is_ready(const struct service *s);
 
-/* methods.c, logs.c */
+/* create.c, quotas.c, logs.c */
+void create_build_call(struct rpc_call *c, const ProtobufCMessage *request, void *arg);
+void get_tenant_quotas_call(struct rpc_call *c, const ProtobufCMessage *request, void *arg);
 void logs_stream_call(struct rpc_call *c, const ProtobufCMessage *request, void *arg);
 void logs_http(struct http_exchange *x, void *arg);
 /* metrics_routes.c */

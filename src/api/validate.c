@@ -334,6 +334,34 @@ bool registry_matches(const char *registry, const char *pattern)
 	return !strcasecmp(registry, pattern);
 }
 
+/* LIST: comma-separated patterns. */
+static bool registry_listed(const char *registry, const char *list)
+{
+	char pattern[256];
+
+	for (size_t n; *list; list += n + (list[n] == ',')) {
+		n = strcspn(list, ",");
+		snprintf(pattern, sizeof(pattern), "%.*s", (int)n, list);
+		if (n < sizeof(pattern) && registry_matches(registry, pattern))
+			return true;
+	}
+	return false;
+}
+
+int request_check_registry(const struct build_request *r, const struct tier_limits *tier, struct err *e)
+{
+	char registry[REFERENCE_MAX + 1];
+
+	if (r->source_kind != SOURCE_REGISTRY)
+		return 0; /* the operator's own directory */
+	reference_registry(r->reference, registry, sizeof(registry));
+	if (registry_listed(registry, tier->registries))
+		return 0;
+	return err_set(e, -EACCES,
+	        "config.source.docker_image.image_uri: the tenant may not use registry \"%.100s\", only %s", registry,
+	        tier->registries);
+}
+
 static int check_registries(const Builder__V1__TenantResourceLimits *l, const struct build_request *r, struct err *e)
 {
 	char registry[REFERENCE_MAX + 1];
@@ -360,7 +388,7 @@ static int check_limits(const Builder__V1__TenantResourceLimits *l, const struct
 	        {"timeout_seconds", l->timeout_seconds, t->timeout_seconds},
 	        {"max_concurrent_builds", l->max_concurrent_builds, t->concurrent_builds},
 	        {"max_daily_builds", l->max_daily_builds, t->daily_builds},
-	        {"max_storage_bytes", l->max_storage_bytes, t->disk_bytes},
+	        {"max_storage_bytes", l->max_storage_bytes, t->storage_bytes},
 	        {"max_build_time_minutes", l->max_build_time_minutes, t->timeout_seconds / 60},
 	};
 
@@ -377,6 +405,12 @@ static int check_limits(const Builder__V1__TenantResourceLimits *l, const struct
 		out->timeout_ms = (uint32_t)l->timeout_seconds * 1000u;
 	if (l->max_build_time_minutes && (uint32_t)l->max_build_time_minutes * 60000u < out->timeout_ms)
 		out->timeout_ms = (uint32_t)l->max_build_time_minutes * 60000u;
+	if (l->max_concurrent_builds)
+		out->concurrent_builds = l->max_concurrent_builds;
+	if (l->max_daily_builds)
+		out->daily_builds = l->max_daily_builds;
+	if (l->max_storage_bytes)
+		out->storage_bytes = l->max_storage_bytes;
 	return check_registries(l, out, e);
 }
 
@@ -407,7 +441,10 @@ int request_validate(const Config *c, const struct tier_limits *tier, const stru
 	uint64_t tier_ms = (uint64_t)tier->timeout_seconds * 1000;
 	int rc;
 
-	*out = (struct build_request){.max_inodes = conf->build_max_inodes};
+	*out = (struct build_request){.max_inodes = conf->build_max_inodes,
+	        .concurrent_builds = tier->concurrent_builds,
+	        .daily_builds = tier->daily_builds,
+	        .storage_bytes = tier->storage_bytes};
 	out->max_bytes =
 	        (uint64_t)tier->disk_bytes < conf->build_max_bytes ? (uint64_t)tier->disk_bytes : conf->build_max_bytes;
 	out->timeout_ms = (uint32_t)(tier_ms < conf->build_timeout_ms ? tier_ms : conf->build_timeout_ms);

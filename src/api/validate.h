@@ -17,12 +17,16 @@ struct build_request {
 	const Builder__V1__DockerAuth *auth; /* NULL: none */
 	uint64_t max_bytes, max_inodes;
 	uint32_t timeout_ms;
+	int64_t concurrent_builds, daily_builds, storage_bytes; /* the tier's, or fewer if the request says so */
 };
 
 /* 0; -EINVAL: wrong; -EOPNOTSUPP: right, but not done by this version. E names the field, its value and what is
  * expected. */
 int request_validate(const Builder__V1__BuildConfig *c, const struct tier_limits *tier, const struct config *conf,
         struct build_request *out, struct err *e);
+
+/* May a tenant with TIER name this source? -EACCES. */
+int request_check_registry(const struct build_request *r, const struct tier_limits *tier, struct err *e);
 
 /* "docker.io" for references without a host. Not for local sources. */
 void reference_registry(const char *reference, char *out, size_t size);

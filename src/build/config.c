@@ -63,10 +63,18 @@ static const struct option options[] = {
         TEXT("METALD_SPIFFE_ID", metald_spiffe_id, "",
                 "URI in the VM manager's client certificate, spiffe://...; empty = it has none"),
         BOOL("TLS_ALLOW_CLEAR_TEXT", tls_allow_clear_text, "false", "with TLS, serve clear text on the same port, too"),
+        CHOICE("AUTH", auth, "none", "none token",
+                "how clients prove who they are; none: whoever reaches the port is every tenant, so only on loopback"),
+        TEXT("TLS_PROXY", tls_proxy, "",
+                "address,... of the proxy that ends TLS in front of builderd: with it any ADDRESS is taken, and only "
+                "connections from there and from loopback are served"),
         TEXT("CORS_ALLOWED_ORIGINS", allowed_origins, "",
                 "web origins whose pages may call: https://a.example,... or *; empty = none"),
         NUMBER("MAX_CONCURRENT_BUILDS", max_concurrent_builds, "5", 1, 1024, "builds that run at once on this host"),
         DURATION("BUILD_TIMEOUT", build_timeout_ms, "15m", "longest time of one build"),
+        NUMBER("BUILD_TRIES", build_tries, "3", 1, 10, "how often a build is tried whose network fails"),
+        DURATION("BUILD_RETRY_DELAY", retry_delay_ms, "30s", "before its second try; twice as long before each more"),
+        DURATION("BUILD_RETRY_MAX_DELAY", retry_max_delay_ms, "5m", "longest time between two tries"),
         DURATION("SHUTDOWN_TIMEOUT", shutdown_timeout_ms, "15s",
                 "how long a stopping daemon waits for requests and builds"),
         CHOICE("LOG_LEVEL", log_level, "info", "debug info warn error", "what is logged"),
@@ -105,6 +113,11 @@ static const struct option options[] = {
         NUMBER("DOCKER_PARALLEL_DOWNLOADS", parallel_downloads, "3", 1, 16, "layers of one image downloaded at once"),
         CHOICE("TENANT_DEFAULT_TIER", default_tier, "free", "free pro enterprise dedicated",
                 "tier of a tenant without a record"),
+        TEXT("TIER_FREE", tier_limits[TIER_FREE], "",
+                "limits in the place of the tier's own: \"max_daily_builds=20 requests_per_minute=90\""),
+        TEXT("TIER_PRO", tier_limits[TIER_PRO], "", "the same for tier pro"),
+        TEXT("TIER_ENTERPRISE", tier_limits[TIER_ENTERPRISE], "", "the same for tier enterprise"),
+        TEXT("TIER_DEDICATED", tier_limits[TIER_DEDICATED], "", "the same for tier dedicated"),
         NUMBER("BUILD_MAX_DISK_BYTES", build_max_bytes, "10737418240", 1 << 20, 1ull << 44, "disk quota of one build"),
         NUMBER("BUILD_MAX_INODES", build_max_inodes, "1000000", 16, 1ull << 31, "inode quota of one build"),
         NUMBER("UID_BASE", uid_base, "1795162112", 65536, 4294900000,
@@ -278,6 +291,16 @@ static int load_file(struct config *c, const char *path, struct err *e)
 	return 0;
 }
 
+static int check_tiers(const struct config *c, struct err *e)
+{
+	for (unsigned t = TIER_FREE; t < TIER_COUNT; t++) {
+		struct tier_limits l = *tier_limits_of(t);
+		if (tier_limits_set(&l, c->tier_limits[t], e) < 0)
+			return err_wrap(e, CONFIG_PREFIX "TIER_*: tier %s", l.name);
+	}
+	return 0;
+}
+
 static int check_whole(const struct config *c, struct err *e)
 {
 	if (c->state_dir[0] != '/')
@@ -304,7 +327,7 @@ static int check_whole(const struct config *c, struct err *e)
 	if (c->local_images_dir[0] && c->local_images_dir[0] != '/')
 		return err_set(e, -EINVAL, CONFIG_PREFIX "LOCAL_IMAGES_DIR=\"%s\": expected an absolute path",
 		        c->local_images_dir);
-	return 0;
+	return check_tiers(c, e);
 }
 
 int config_load(struct config *c, const char *file, char *const *environ_list, struct err *e)

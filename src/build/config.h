@@ -12,25 +12,31 @@
 #include <stdio.h>
 
 #include "base/err.h"
+#include "build/tier.h"
 #include "ipc/message.h"
 
 #define CONFIG_PREFIX "UNKEY_BUILDERD_"
 
 struct config {
 	/* service */
-	char *address;                  /* ADDRESS, IPv4 or IPv6 literal */
-	uint64_t port;                  /* PORT, 0 = any free one */
-	char *api_socket;               /* API_SOCKET: a Unix socket for clients of this host, "" = none */
-	uint64_t metald_uid;            /* METALD_UID: the VM manager's user on that socket, 0 = root only */
-	char *allowed_origins;          /* CORS_ALLOWED_ORIGINS: https://a.example,... or *; "" = none */
-	char *tls_cert_file;            /* TLS_CERT_FILE: PEM, "" = no TLS */
-	char *tls_key_file;             /* TLS_KEY_FILE */
-	char *tls_client_ca_file;       /* TLS_CLIENT_CA_FILE, "" = client certificates are not asked for */
-	char *tls_client_auth;          /* TLS_CLIENT_AUTH: optional required */
-	char *metald_spiffe_id;         /* METALD_SPIFFE_ID: "" = none */
-	bool tls_allow_clear_text;      /* TLS_ALLOW_CLEAR_TEXT */
+	char *address;             /* ADDRESS, IPv4 or IPv6 literal */
+	uint64_t port;             /* PORT, 0 = any free one */
+	char *api_socket;          /* API_SOCKET: a Unix socket for clients of this host, "" = none */
+	uint64_t metald_uid;       /* METALD_UID: the VM manager's user on that socket, 0 = root only */
+	char *allowed_origins;     /* CORS_ALLOWED_ORIGINS: https://a.example,... or *; "" = none */
+	char *tls_cert_file;       /* TLS_CERT_FILE: PEM, "" = no TLS */
+	char *tls_key_file;        /* TLS_KEY_FILE */
+	char *tls_client_ca_file;  /* TLS_CLIENT_CA_FILE, "" = client certificates are not asked for */
+	char *tls_client_auth;     /* TLS_CLIENT_AUTH: optional required */
+	char *metald_spiffe_id;    /* METALD_SPIFFE_ID: "" = none */
+	bool tls_allow_clear_text; /* TLS_ALLOW_CLEAR_TEXT */
+	char *auth;                /* AUTH: none token */
+	char *tls_proxy;           /* TLS_PROXY: addresses,... of what ends TLS in front of us; "" = nothing does */
 	uint64_t max_concurrent_builds; /* MAX_CONCURRENT_BUILDS */
 	uint64_t build_timeout_ms;      /* BUILD_TIMEOUT, a duration: 15m */
+	uint64_t build_tries;           /* BUILD_TRIES: when the network fails */
+	uint64_t retry_delay_ms;        /* BUILD_RETRY_DELAY before the second try; doubles with each */
+	uint64_t retry_max_delay_ms;    /* BUILD_RETRY_MAX_DELAY */
 	uint64_t shutdown_timeout_ms;   /* SHUTDOWN_TIMEOUT */
 	char *log_level;                /* LOG_LEVEL: debug info warn error */
 	char *log_format;               /* LOG_FORMAT: text json */
@@ -62,9 +68,10 @@ struct config {
 	uint64_t pull_timeout_ms;     /* DOCKER_PULL_TIMEOUT */
 	uint64_t parallel_downloads;  /* DOCKER_PARALLEL_DOWNLOADS */
 	/* tenants */
-	char *default_tier;        /* TENANT_DEFAULT_TIER */
-	uint64_t build_max_bytes;  /* BUILD_MAX_DISK_BYTES: quota of one build unless its request asks for less */
-	uint64_t build_max_inodes; /* BUILD_MAX_INODES */
+	char *default_tier;            /* TENANT_DEFAULT_TIER */
+	char *tier_limits[TIER_COUNT]; /* TIER_FREE ...: tier_limits_set()'s form, by enum tenant_tier; [0] is "" */
+	uint64_t build_max_bytes;      /* BUILD_MAX_DISK_BYTES: quota of one build unless its request asks for less */
+	uint64_t build_max_inodes;     /* BUILD_MAX_INODES */
 	/* sandbox */
 	uint64_t uid_base; /* UID_BASE: first of the uids that the programs run under */
 	/* LIMIT_*: struct image_limits; max_image comes from DOCKER_MAX_IMAGE_SIZE_GB */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Tenants stand in a ring; pop asks each once, beginning behind the one it served last. So a tenant with a thousand
- * waiting builds delays another one by one build, not by a thousand.
+ * Stride scheduling (Waldspurger 1995): each start moves the tenant's pass forward by STRIDE / weight, and the eligible
+ * tenant with the least pass is next. With equal weights that is round robin, so a tenant with a thousand waiting
+ * builds delays another one by one build, not by a thousand; a tenant of weight 8 starts eight builds for one of weight
+ * 1, and nobody starves. A tenant that comes back begins at the present pass: what it did not use is not saved up.
  */
 #include "build/queue.h"
 
@@ -14,18 +16,23 @@
 struct waiting {
 	struct waiting *next;
 	char build_id[BUILD_ID_MAX];
+	unsigned limit; /* it starts while fewer builds of its tenant run */
 };
 
-struct tenant {
-	struct tenant *next; /* ring order: the head is asked first */
+#define STRIDE (1u << 20)
+
+struct queue_tenant {
+	struct queue_tenant *next; /* among equals the head is asked first */
 	char id[TENANT_ID_MAX];
 	struct waiting *head, **tail;
-	unsigned waiting, running, limit;
+	unsigned waiting, running;
+	uint64_t pass, stride;
 };
 
 struct queue {
-	struct tenant *head;
+	struct queue_tenant *head;
 	unsigned slots, running, waiting;
+	uint64_t pass; /* of the tenant served last */
 };
 
 struct queue *queue_new(unsigned slots)
@@ -40,7 +47,7 @@ void queue_free(struct queue *q)
 {
 	if (!q)
 		return;
-	for (struct tenant *t = q->head, *next; t; t = next) {
+	for (struct queue_tenant *t = q->head, *next; t; t = next) {
 		next = t->next;
 		for (struct waiting *w = t->head, *after; w; w = after) {
 			after = w->next;
@@ -51,9 +58,9 @@ void queue_free(struct queue *q)
 	free(q);
 }
 
-static struct tenant *tenant_find(const struct queue *q, const char *id)
+static struct queue_tenant *tenant_find(const struct queue *q, const char *id)
 {
-	struct tenant *t = q->head;
+	struct queue_tenant *t = q->head;
 
 	while (t && strcmp(t->id, id) != 0)
 		t = t->next;
@@ -61,9 +68,9 @@ static struct tenant *tenant_find(const struct queue *q, const char *id)
 }
 
 /* Unlink T; the caller frees it or puts it back. */
-static void tenant_unlink(struct queue *q, struct tenant *t)
+static void tenant_unlink(struct queue *q, struct queue_tenant *t)
 {
-	struct tenant **at = &q->head;
+	struct queue_tenant **at = &q->head;
 
 	while (*at != t)
 		at = &(*at)->next;
@@ -71,16 +78,16 @@ static void tenant_unlink(struct queue *q, struct tenant *t)
 	t->next = NULL;
 }
 
-static void tenant_append(struct queue *q, struct tenant *t)
+static void tenant_append(struct queue *q, struct queue_tenant *t)
 {
-	struct tenant **at = &q->head;
+	struct queue_tenant **at = &q->head;
 
 	while (*at)
 		at = &(*at)->next;
 	*at = t;
 }
 
-static void tenant_drop_if_idle(struct queue *q, struct tenant *t)
+static void tenant_drop_if_idle(struct queue *q, struct queue_tenant *t)
 {
 	if (t->waiting || t->running)
 		return;
@@ -88,9 +95,9 @@ static void tenant_drop_if_idle(struct queue *q, struct tenant *t)
 	free(t);
 }
 
-static struct tenant *tenant_new(struct queue *q, const char *id)
+static struct queue_tenant *tenant_new(struct queue *q, const char *id)
 {
-	struct tenant *t = xcalloc(1, sizeof(*t));
+	struct queue_tenant *t = xcalloc(1, sizeof(*t));
 
 	snprintf(t->id, sizeof(t->id), "%s", id);
 	t->tail = &t->head;
@@ -98,23 +105,54 @@ static struct tenant *tenant_new(struct queue *q, const char *id)
 	return t;
 }
 
-void queue_push(struct queue *q, const char *tenant_id, const char *build_id, unsigned tenant_limit)
+static struct waiting *waiting_new(const char *build_id, unsigned limit)
 {
-	struct tenant *t = tenant_find(q, tenant_id);
 	struct waiting *w = xcalloc(1, sizeof(*w));
 
-	if (!t)
-		t = tenant_new(q, tenant_id);
 	snprintf(w->build_id, sizeof(w->build_id), "%s", build_id);
-	t->limit = tenant_limit ? tenant_limit : 1;
+	w->limit = limit ? limit : 1;
+	return w;
+}
+
+/* The tenant; one that comes new begins at the present pass. */
+static struct queue_tenant *tenant_of(struct queue *q, const char *id, unsigned weight)
+{
+	struct queue_tenant *t = tenant_find(q, id);
+
+	if (!t) {
+		t = tenant_new(q, id);
+		t->pass = q->pass;
+	}
+	t->stride = STRIDE / (weight ? weight : 1);
+	return t;
+}
+
+void queue_push(struct queue *q, const struct queue_entry *n)
+{
+	struct queue_tenant *t = tenant_of(q, n->tenant_id, n->weight);
+	struct waiting *w = waiting_new(n->build_id, n->tenant_limit);
+
 	*t->tail = w;
 	t->tail = &w->next;
 	t->waiting++;
 	q->waiting++;
 }
 
+void queue_push_front(struct queue *q, const struct queue_entry *n)
+{
+	struct queue_tenant *t = tenant_of(q, n->tenant_id, n->weight);
+	struct waiting *w = waiting_new(n->build_id, n->tenant_limit);
+
+	w->next = t->head;
+	if (!t->head)
+		t->tail = &w->next;
+	t->head = w;
+	t->waiting++;
+	q->waiting++;
+}
+
 /* Unlink *AT from T. */
-static void waiting_drop(struct queue *q, struct tenant *t, struct waiting **at)
+static void waiting_drop(struct queue *q, struct queue_tenant *t, struct waiting **at)
 {
 	struct waiting *w = *at;
 
@@ -128,26 +166,29 @@ static void waiting_drop(struct queue *q, struct tenant *t, struct waiting **at)
 
 bool queue_pop(struct queue *q, char build_id[BUILD_ID_MAX])
 {
-	struct tenant *t = q->head;
+	struct queue_tenant *best = NULL;
 
 	if (q->running >= q->slots)
 		return false;
-	while (t && (!t->waiting || t->running >= t->limit))
-		t = t->next;
-	if (!t)
+	for (struct queue_tenant *t = q->head; t; t = t->next)
+		if (t->waiting && t->running < t->head->limit && (!best || t->pass < best->pass))
+			best = t;
+	if (!best)
 		return false;
-	memcpy(build_id, t->head->build_id, BUILD_ID_MAX);
-	waiting_drop(q, t, &t->head);
-	t->running++;
+	memcpy(build_id, best->head->build_id, BUILD_ID_MAX);
+	waiting_drop(q, best, &best->head);
+	best->running++;
 	q->running++;
-	tenant_unlink(q, t); /* to the end of the ring: the others first */
-	tenant_append(q, t);
+	q->pass = best->pass > q->pass ? best->pass : q->pass;
+	best->pass = q->pass + best->stride;
+	tenant_unlink(q, best); /* behind its equals */
+	tenant_append(q, best);
 	return true;
 }
 
 void queue_finish(struct queue *q, const char *tenant_id)
 {
-	struct tenant *t = tenant_find(q, tenant_id);
+	struct queue_tenant *t = tenant_find(q, tenant_id);
 
 	if (!t || !t->running)
 		return;
@@ -158,7 +199,7 @@ void queue_finish(struct queue *q, const char *tenant_id)
 
 bool queue_remove(struct queue *q, const char *tenant_id, const char *build_id)
 {
-	struct tenant *t = tenant_find(q, tenant_id);
+	struct queue_tenant *t = tenant_find(q, tenant_id);
 
 	for (struct waiting **at = t ? &t->head : NULL; at && *at; at = &(*at)->next)
 		if (!strcmp((*at)->build_id, build_id)) {
@@ -181,14 +222,14 @@ unsigned queue_waiting(const struct queue *q)
 
 unsigned queue_tenant_running(const struct queue *q, const char *tenant_id)
 {
-	const struct tenant *t = tenant_find(q, tenant_id);
+	const struct queue_tenant *t = tenant_find(q, tenant_id);
 
 	return t ? t->running : 0;
 }
 
 unsigned queue_tenant_waiting(const struct queue *q, const char *tenant_id)
 {
-	const struct tenant *t = tenant_find(q, tenant_id);
+	const struct queue_tenant *t = tenant_find(q, tenant_id);
 
 	return t ? t->waiting : 0;
 }

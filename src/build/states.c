@@ -19,10 +19,12 @@ static const struct state_row {
         [BUILD_UNSPECIFIED] = {"BUILD_STATE_UNSPECIFIED", "UNKNOWN", 0, 0},
         /* handed to builderd, or ended before that */
         [BUILD_PENDING] = {"BUILD_STATE_PENDING", "QUEUED", 0, BIT(PULLING) | BIT(FAILED) | BIT(CANCELLED)},
-        /* every later step can be empty: an identical image goes from PULLING to COMPLETED */
+        /* every later step can be empty: an identical image goes from PULLING to COMPLETED; back to PENDING: the
+           network failed, and there is another try (layers are pulled while others are unpacked) */
         [BUILD_PULLING] = {"BUILD_STATE_PULLING", "RUNNING", IS_RUNNING,
-                BIT(EXTRACTING) | BIT(BUILDING) | BIT(OPTIMIZING) | ENDS},
-        [BUILD_EXTRACTING] = {"BUILD_STATE_EXTRACTING", "RUNNING", IS_RUNNING, BIT(BUILDING) | BIT(OPTIMIZING) | ENDS},
+                BIT(PENDING) | BIT(EXTRACTING) | BIT(BUILDING) | BIT(OPTIMIZING) | ENDS},
+        [BUILD_EXTRACTING] = {"BUILD_STATE_EXTRACTING", "RUNNING", IS_RUNNING,
+                BIT(PENDING) | BIT(BUILDING) | BIT(OPTIMIZING) | ENDS},
         [BUILD_BUILDING] = {"BUILD_STATE_BUILDING", "RUNNING", IS_RUNNING, BIT(OPTIMIZING) | ENDS},
         [BUILD_OPTIMIZING] = {"BUILD_STATE_OPTIMIZING", "RUNNING", IS_RUNNING, ENDS},
         [BUILD_COMPLETED] = {"BUILD_STATE_COMPLETED", "COMPLETED", IS_FINAL, BIT(CLEANING)},

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The states of a build and the moves between them, one table. The numbers are builder.v1.BuildState's.
- * PENDING means: not handed to builderd yet, so it can be queued again after a restart. Everything after it and before
- * a final state is "running". A build never goes back.
+ * PENDING means: builderd does not have it, so it can be queued again after a restart. Everything after it and before a
+ * final state is "running". A build goes back only to PENDING, for another try.
  */
 #ifndef BUILD_STATES_H
 #define BUILD_STATES_H

@@ -45,7 +45,9 @@
 	CHANGE(build_ms, INT)                                                                                          \
 	CHANGE(optimize_ms, INT)                                                                                       \
 	CHANGE(seal_ms, INT)                                                                                           \
-	CHANGE(total_ms, INT)
+	CHANGE(total_ms, INT)                                                                                          \
+	CHANGE(tries, INT)                                                                                             \
+	CHANGE(retry_ms, INT)
 
 enum column_type {
 	COLUMN_ID /* char array */,

@@ -10,17 +10,17 @@
 #define MAC_BYTES 16
 
 /* What base64url carries: 16 + 8 + 40 bytes make 86 characters. */
-struct token {
+struct page_token {
 	uint8_t mac[MAC_BYTES];
 	uint8_t created[8]; /* big-endian */
 	char build_id[BUILD_ID_MAX];
 };
-_Static_assert(sizeof(struct token) == MAC_BYTES + 8 + BUILD_ID_MAX, "no padding");
-_Static_assert((sizeof(struct token) * 4 + 2) / 3 < PAGE_TOKEN_MAX, "fits");
+_Static_assert(sizeof(struct page_token) == MAC_BYTES + 8 + BUILD_ID_MAX, "no padding");
+_Static_assert((sizeof(struct page_token) * 4 + 2) / 3 < PAGE_TOKEN_MAX, "fits");
 
 /* HMAC-SHA256, RFC 2104, of the token and the list it belongs to, cut to 128 bits. */
 static void token_mac(
-        const uint8_t secret[32], const struct job_filter *f, const struct token *t, uint8_t out[MAC_BYTES])
+        const uint8_t secret[32], const struct job_filter *f, const struct page_token *t, uint8_t out[MAC_BYTES])
 {
 	uint8_t pad[64];
 	uint64_t list[3] = {f->states, (uint64_t)f->from_ms, (uint64_t)f->to_ms};
@@ -86,7 +86,7 @@ static bool base64url_read(const char *in, uint8_t *out, size_t len)
 void page_token_make(const uint8_t secret[32], const struct job_filter *f, int64_t created_ms, const char *build_id,
         char out[PAGE_TOKEN_MAX])
 {
-	struct token t = {0};
+	struct page_token t = {0};
 
 	for (int i = 0; i < 8; i++)
 		t.created[i] = (uint8_t)((uint64_t)created_ms >> (56 - 8 * i));
@@ -97,7 +97,7 @@ void page_token_make(const uint8_t secret[32], const struct job_filter *f, int64
 
 int page_token_read(const uint8_t secret[32], struct job_filter *f, const char *token)
 {
-	struct token t;
+	struct page_token t;
 	uint8_t mac[MAC_BYTES], differ = 0;
 	uint64_t created = 0;
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The job store: builds, their log lines, one secret for page tokens. This header is all the service knows of it; the
- * implementation in sqlite.c is one file, another data base would be a second one.
+ * The job store: builds, their log lines, what tenants used; the operator's records of tenants and tokens; one secret
+ * for page tokens. This header is all the service knows of it; the implementation is sqlite*.c, another data base would
+ * be a second set of these.
  *
  * Durability: when a function that changes a job returns 0, the change and its log line are on disk in one transaction
  * (WAL, synchronous=FULL). Plain log lines are collected: they are on disk after the next change or store_flush().
@@ -43,6 +44,8 @@ struct job {
 	int64_t rootfs_bytes, original_bytes, downloaded_bytes, disk_bytes, inodes, memory_peak_bytes;
 	int64_t layers_total, layers_cached;
 	int64_t pull_ms, extract_ms, build_ms, optimize_ms, seal_ms, total_ms;
+	int64_t tries;    /* how often builderd was asked */
+	int64_t retry_ms; /* PENDING: not before then */
 };
 
 void job_clear(struct job *j);
@@ -81,12 +84,47 @@ typedef int store_line_fn(void *arg, const struct log_line *l);
 int store_open(const char *dir, struct store **out, struct err *e);
 void store_close(struct store *s);
 
-int store_job_add(struct store *s, const struct job *j, const struct log_line *line, struct err *e);
+/* Days are UTC days since the epoch. */
+#define STORE_DAY(ms) ((ms) / 86400000)
+
+/* What a tenant used on one day; stored_bytes is of now. */
+struct store_usage {
+	int64_t builds;                       /* created */
+	int64_t completed, failed, cancelled; /* ended */
+	int64_t compute_ms, pulled_bytes;     /* of all tries that ended */
+	int64_t stored_bytes;                 /* of all products there are */
+};
+int store_usage_get(struct store *s, const char *tenant_id, int64_t day, struct store_usage *out, struct err *e);
+
+/* Checked in the transaction that would go beyond it, so that neither parallel requests nor a restart can. */
+struct store_quota {
+	int64_t daily_builds, storage_bytes;
+};
+/* -EDQUOT: which one, and by how much. */
+struct store_excess {
+	const char *quota; /* "max_daily_builds", "max_storage_bytes": not owned */
+	int64_t current, limit;
+};
+
+/* Q NULL: no quota; else -EDQUOT with X when the tenant has no room for one more. Counts it. */
+int store_job_add_within(struct store *s, const struct job *j, const struct log_line *line, const struct store_quota *q,
+        struct store_excess *x, struct err *e);
+static inline int store_job_add(struct store *s, const struct job *j, const struct log_line *line, struct err *e)
+{
+	return store_job_add_within(s, j, line, NULL, NULL, e);
+}
 /* TENANT_ID NULL: whoever's. OUT is overwritten, clear it either way. */
 int store_job_get(struct store *s, const char *tenant_id, const char *build_id, struct job *out, struct err *e);
 int store_job_get_by_key(struct store *s, const char *tenant_id, const char *key, struct job *out, struct err *e);
-/* Write the changeable part of J if the stored state is FROM. LINE may be NULL. */
-int store_job_update(struct store *s, const struct job *j, unsigned from, const struct log_line *line, struct err *e);
+/* Write the changeable part of J if the stored state is FROM. LINE may be NULL. Q (may be NULL): -EDQUOT with X when J
+ * is COMPLETED and its product has no room. */
+int store_job_update_within(struct store *s, const struct job *j, unsigned from, const struct log_line *line,
+        const struct store_quota *q, struct store_excess *x, struct err *e);
+static inline int store_job_update(
+        struct store *s, const struct job *j, unsigned from, const struct log_line *line, struct err *e)
+{
+	return store_job_update_within(s, j, from, line, NULL, NULL, e);
+}
 /* The job and its log lines. */
 int store_job_remove(struct store *s, const char *build_id, struct err *e);
 /* Newest first. The callback may not list through the same store. */
@@ -104,6 +142,59 @@ int store_log_each(struct store *s, const char *build_id, int64_t after_seq, int
 int64_t store_log_last(struct store *s, const char *build_id);
 /* Commit collected log lines. */
 int store_flush(struct store *s, struct err *e);
+
+/* --- what the operator says -------------------------------------------------------------------------------------- */
+
+/* Zero-initialise; free with tenant_clear. */
+struct tenant {
+	char tenant_id[TENANT_ID_MAX];
+	char *customer_id, *organization_id; /* owns; NULL: "" */
+	int64_t tier;                        /* enum tenant_tier */
+	char *limits;                        /* owns; in place of the tier's: tier_limits_set()'s form */
+	int64_t needs_encryption;            /* bool: nothing of it is kept in clear text */
+	int64_t is_disabled;                 /* bool: nothing is done for it */
+	int64_t created_ms, updated_ms;
+};
+void tenant_clear(struct tenant *t);
+#define AUTO_TENANT __attribute__((cleanup(tenant_clear)))
+
+/* A bearer token; itself it is not kept. Free with token_clear. */
+#define TOKEN_ID_MAX 24
+struct token {
+	uint8_t hash[32]; /* SHA-256 of its text */
+	char token_id[TOKEN_ID_MAX];
+	char tenant_id[TENANT_ID_MAX];              /* "": the operator's own */
+	int64_t scope;                              /* of api/auth.h */
+	char *description;                          /* owns */
+	int64_t created_ms, expires_ms, revoked_ms; /* 0: never */
+};
+void token_clear(struct token *t);
+#define AUTO_TOKEN __attribute__((cleanup(token_clear)))
+
+typedef int store_tenant_fn(void *arg, const struct tenant *t);
+typedef int store_token_fn(void *arg, const struct token *t);
+
+/* Add it, or change all of it but created_ms. */
+int store_tenant_put(struct store *s, const struct tenant *t, struct err *e);
+int store_tenant_get(struct store *s, const char *tenant_id, struct tenant *out, struct err *e);
+int store_tenant_each(struct store *s, store_tenant_fn *fn, void *arg, struct err *e); /* by id */
+/* The record and its tokens. -EBUSY: it has builds. */
+int store_tenant_remove(struct store *s, const char *tenant_id, struct err *e);
+
+int store_token_add(struct store *s, const struct token *t, struct err *e);
+int store_token_get(struct store *s, const uint8_t hash[32], struct token *out, struct err *e);
+/* TENANT_ID "": all, the operator's too. By tenant and age. */
+int store_token_each(struct store *s, const char *tenant_id, store_token_fn *fn, void *arg, struct err *e);
+/* -ENOENT: there is none, or it is revoked already. */
+int store_token_revoke(struct store *s, const char *token_id, int64_t at_ms, struct err *e);
+
+/* The last line of the audit log, so that a cut-off end is seen. Set like a log line: on disk with the next change. */
+struct audit_end {
+	int64_t seq; /* 0: none */
+	uint8_t hash[32];
+};
+int store_audit_end_get(struct store *s, struct audit_end *out, struct err *e);
+int store_audit_end_set(struct store *s, const struct audit_end *end, struct err *e);
 
 /* 32 random bytes made with the data base. Borrowed. */
 const uint8_t *store_secret(const struct store *s);

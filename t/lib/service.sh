@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # builderd-api with a played builderd behind it (t/tools/fake-builderd). Source behind tap.sh.
-#   service_start        starts both on a free port; $url is the service's methods' address, $base the server's
+#   service_start        starts both on a free port; $url is the service's methods' address, $base the server's; $service_tier_free: TIER_FREE
+#                        (wide by default: these tests name registries that do not exist, and ask a lot)
 #   service_stop         SIGTERM to the played builderd: the channel closes, the service drains; $service_status its exit code
 #   service_kill         SIGKILL to both, as a crash would
 #   call METHOD JSON [CURL OPTIONS...]    one unary call, prints the answer
@@ -17,6 +18,7 @@ service_start() {
 	mkdir -p "$state/jobs" "$out"
 	chown $((uid_base + 1)):$((uid_base + 1)) "$state/jobs"
 	rm -f "$out/port"
+	UNKEY_BUILDERD_TIER_FREE="${service_tier_free:-allowed_registries=* max_daily_builds=100000 requests_per_minute=1000000 request_burst=10000}" \
 	UNKEY_BUILDERD_STATE_DIR=$state UNKEY_BUILDERD_ADDRESS=${service_address:-127.0.0.1} UNKEY_BUILDERD_PORT=0 \
 		UNKEY_BUILDERD_UID_BASE=$uid_base BUILDERD_API=$build/builderd-api \
 		timeout -k 5 120 "$build/t/tools/fake-builderd" "$out" >>"$tmp/service.log" 2>&1 &

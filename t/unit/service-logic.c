@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,9 +17,8 @@ Test(states, every_move)
 	static const char *const legal[] = {
 	        "00000000000", /* UNSPECIFIED */
 	        "00100001100", /* PENDING */
-	        "00011111100", /* PULLING */
-	        "00001111"
-	        "100",         /* EXTRACTING */
+	        "01011111100", /* PULLING */
+	        "01001111100", /* EXTRACTING */
 	        "00000111100", /* BUILDING */
 	        "00000011100", /* OPTIMIZING */
 	        "00000000010", /* COMPLETED */
@@ -105,7 +105,55 @@ Test(tier, names_and_defaults)
 		cr_assert_gt(tier_limits_of(t)->memory_bytes, tier_limits_of(t - 1)->memory_bytes);
 }
 
+Test(tier, settings)
+{
+	struct tier_limits l = *tier_limits_of(TIER_FREE);
+	struct err e = ERR_INIT;
+	AUTO_BUF struct buf all = {0}, again = {0};
+
+	cr_assert_eq(tier_limits_set(&l, "  max_daily_builds=7\tallowed_registries=ghcr.io,*.example.org  ", &e), 0);
+	cr_assert(l.daily_builds == 7 && l.concurrent_builds == 1);
+	cr_assert_str_eq(l.registries, "ghcr.io,*.example.org");
+	tier_limits_write(&all, &l);
+	struct tier_limits back = *tier_limits_of(TIER_PRO);
+	cr_assert_eq(tier_limits_set(&back, buf_cstr(&all), &e), 0, "%s", e.msg);
+	tier_limits_write(&again, &back);
+	cr_assert_str_eq(buf_cstr(&all), buf_cstr(&again));
+}
+
+Test(tier, settings_refused)
+{
+	static const char *const bad[] = {"max_daily_builds", "max_daily_builds=", "max_daily_builds=-1",
+	        "max_daily_builds=1x", "max_daily_builds= 1", "max_dailybuilds=1", "=1", "max_concurrent_builds=0",
+	        "max_daily_builds=99999999999", "allowed_registries=", "allowed_registries=a/b",
+	        "allowed_registries=a;b"};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		struct tier_limits l = *tier_limits_of(TIER_FREE);
+		struct err e = ERR_INIT;
+		cr_assert_eq(tier_limits_set(&l, bad[i], &e), -EINVAL, "%s", bad[i]);
+		cr_assert(*e.msg);
+	}
+}
+
+Test(tier, settings_merge)
+{
+	AUTO_BUF struct buf a = {0}, b = {0}, c = {0};
+	struct err e = ERR_INIT;
+
+	cr_assert_eq(tier_settings_merge(&a, "", "max_daily_builds=7 queue_weight=3", &e), 0);
+	cr_assert_str_eq(buf_cstr(&a), "max_daily_builds=7 queue_weight=3");
+	cr_assert_eq(tier_settings_merge(&b, buf_cstr(&a), "max_daily_builds= max_cpu_cores=2", &e), 0);
+	cr_assert_str_eq(buf_cstr(&b), "max_cpu_cores=2 queue_weight=3");
+	cr_assert_eq(tier_settings_merge(&c, buf_cstr(&a), "rubbish=1", &e), -EINVAL);
+}
+
 /* --- queue ----------------------------------------------------------------------------------------------------- */
+
+static void push(struct queue *q, const char *tenant, const char *build, unsigned limit)
+{
+	queue_push(q, &(struct queue_entry){tenant, build, limit, 1});
+}
 
 static const char *pop(struct queue *q)
 {
@@ -117,9 +165,9 @@ Test(queue, first_in_first_out_within_a_tenant)
 {
 	struct queue *q = queue_new(10);
 
-	queue_push(q, "a", "1", 10);
-	queue_push(q, "a", "2", 10);
-	queue_push(q, "a", "3", 10);
+	push(q, "a", "1", 10);
+	push(q, "a", "2", 10);
+	push(q, "a", "3", 10);
 	cr_assert_str_eq(pop(q), "1");
 	cr_assert_str_eq(pop(q), "2");
 	cr_assert_str_eq(pop(q), "3");
@@ -133,10 +181,10 @@ Test(queue, fair_between_tenants)
 	char got[8] = "";
 
 	for (int i = 0; i < 3; i++)
-		queue_push(q, "a", "a", 100);
-	queue_push(q, "b", "b", 100);
-	queue_push(q, "c", "c", 100);
-	queue_push(q, "b", "b", 100);
+		push(q, "a", "a", 100);
+	push(q, "b", "b", 100);
+	push(q, "c", "c", 100);
+	push(q, "b", "b", 100);
 	for (int i = 0; i < 6; i++)
 		strcat(got, pop(q));
 	cr_assert_str_eq(got, "abcaba");
@@ -147,10 +195,10 @@ Test(queue, slots_and_tenant_limits)
 {
 	struct queue *q = queue_new(2);
 
-	queue_push(q, "a", "a1", 1);
-	queue_push(q, "a", "a2", 1);
-	queue_push(q, "b", "b1", 0); /* 0 counts as 1 */
-	queue_push(q, "c", "c1", 1);
+	push(q, "a", "a1", 1);
+	push(q, "a", "a2", 1);
+	push(q, "b", "b1", 0); /* 0 counts as 1 */
+	push(q, "c", "c1", 1);
 	cr_assert_str_eq(pop(q), "a1");
 	cr_assert_str_eq(pop(q), "b1"); /* a is at its limit */
 	cr_assert_str_eq(pop(q), "");   /* no slot */
@@ -171,20 +219,88 @@ Test(queue, remove)
 {
 	struct queue *q = queue_new(3);
 
-	queue_push(q, "a", "1", 3);
-	queue_push(q, "a", "2", 3);
-	queue_push(q, "a", "3", 3);
+	push(q, "a", "1", 3);
+	push(q, "a", "2", 3);
+	push(q, "a", "3", 3);
 	cr_assert(queue_remove(q, "a", "3"));
-	queue_push(q, "a", "4", 3); /* behind the removed tail */
+	push(q, "a", "4", 3); /* behind the removed tail */
 	cr_assert(queue_remove(q, "a", "1"));
 	cr_assert(!queue_remove(q, "a", "1") && !queue_remove(q, "b", "2"));
 	cr_assert_str_eq(pop(q), "2");
 	cr_assert_str_eq(pop(q), "4");
-	queue_push(q, "b", "5", 3);
+	push(q, "b", "5", 3);
 	cr_assert(queue_remove(q, "b", "5"));
 	cr_assert_eq(queue_tenant_waiting(q, "b"), 0);
 	cr_assert_eq(queue_waiting(q), 0);
-	queue_push(q, "left", "over", 1);
+	push(q, "left", "over", 1);
 	queue_free(q);
 	queue_free(NULL);
+}
+
+Test(queue, weights_share_the_slots)
+{
+	struct queue *q = queue_new(1000);
+	int got[128] = {0};
+
+	for (int i = 0; i < 90; i++) {
+		queue_push(q, &(struct queue_entry){"a", "a", 1000, 1});
+		queue_push(q, &(struct queue_entry){"b", "b", 1000, 2});
+		queue_push(q, &(struct queue_entry){"c", "c", 1000, 8});
+	}
+	for (int i = 0; i < 88; i++)
+		got[(int)*pop(q)]++;
+	cr_assert(got['a'] >= 7 && got['a'] <= 9, "%d", got['a']);
+	cr_assert(got['b'] >= 15 && got['b'] <= 17, "%d", got['b']);
+	cr_assert(got['c'] >= 62 && got['c'] <= 66, "%d", got['c']);
+	queue_free(q);
+}
+
+Test(queue, a_tenant_that_comes_late_gets_no_more_than_its_share)
+{
+	struct queue *q = queue_new(1000);
+	int late = 0;
+
+	for (int i = 0; i < 40; i++)
+		push(q, "a", "a", 1000);
+	for (int i = 0; i < 20; i++)
+		pop(q);
+	for (int i = 0; i < 40; i++)
+		push(q, "b", "b", 1000);
+	for (int i = 0; i < 10; i++)
+		late += *pop(q) == 'b';
+	cr_assert(late >= 4 && late <= 6, "%d", late);
+	queue_free(q);
+}
+
+Test(queue, what_could_not_start_goes_first_again)
+{
+	struct queue *q = queue_new(2);
+
+	push(q, "a", "1", 3);
+	push(q, "a", "2", 3);
+	cr_assert_str_eq(pop(q), "1");
+	queue_finish(q, "a");
+	queue_push_front(q, &(struct queue_entry){"a", "1", 3, 1});
+	cr_assert_str_eq(pop(q), "1");
+	cr_assert_str_eq(pop(q), "2");
+	queue_finish(q, "a");
+	queue_finish(q, "a");
+	queue_push_front(q, &(struct queue_entry){"a", "3", 3, 1}); /* into an empty line */
+	push(q, "a", "4", 3);
+	cr_assert_str_eq(pop(q), "3");
+	cr_assert_str_eq(pop(q), "4");
+	queue_free(q);
+}
+
+Test(queue, a_build_may_ask_for_fewer_beside_it)
+{
+	struct queue *q = queue_new(10);
+
+	push(q, "a", "1", 3);
+	push(q, "a", "2", 1); /* alone only */
+	cr_assert_str_eq(pop(q), "1");
+	cr_assert_str_eq(pop(q), "");
+	queue_finish(q, "a");
+	cr_assert_str_eq(pop(q), "2");
+	queue_free(q);
 }
