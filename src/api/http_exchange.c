@@ -149,7 +149,7 @@ int exchange_body(struct http_exchange *x, const void *data, size_t len)
 	/* An envelope and a few bytes of compression may surround a message of exactly the limit. */
 	size_t max = (size_t)s->limits.max_body_bytes + 64;
 
-	if (x->status) {
+	if (x->is_ended || (x->status && !x->is_duplex)) {
 		x->dropped_bytes += len;
 		return 0;
 	}
@@ -159,20 +159,28 @@ int exchange_body(struct http_exchange *x, const void *data, size_t len)
 	}
 	buf_append(&x->body, data, len);
 	s->body_bytes += len;
+	if (x->is_duplex && x->stream_id) /* HTTP/1.1 goes one way at a time */
+		x->handler->more(x);
 	return 0;
+}
+
+void exchange_body_used(struct http_exchange *x, size_t n)
+{
+	x->conn->server->body_bytes -= n;
+	buf_consume(&x->body, n);
 }
 
 void exchange_body_done(struct http_exchange *x)
 {
 	x->is_request_done = true;
 	x->progress_ms = time_mono_ms();
-	if (!x->status)
+	if (!x->status || (x->is_duplex && !x->is_ended))
 		x->handler->complete(x);
 }
 
 void exchange_drain(struct http_exchange *x)
 {
-	if (!x->is_ended && x->is_request_done && x->handler->drain)
+	if (!x->is_ended && (x->is_request_done || x->is_duplex) && x->handler->drain)
 		x->handler->drain(x);
 }
 

@@ -44,6 +44,7 @@ struct exchange_handler {
 	void (*writable)(struct http_exchange *x);  /* room again after -EAGAIN */
 	void (*lost)(struct http_exchange *x);      /* the client is gone; nothing can be answered */
 	void (*drain)(struct http_exchange *x);     /* the server stops: end what has no end of its own; may be NULL */
+	void (*more)(struct http_exchange *x);      /* duplex only: there is more of the body */
 };
 
 struct http_exchange {
@@ -60,6 +61,7 @@ struct http_exchange {
 	size_t header_bytes; /* sum of name + value + 32 */
 	struct buf body;
 	bool is_head_done, is_request_done;
+	bool is_duplex;   /* the handler takes the body as it comes, and may answer meanwhile */
 	int64_t since_ms; /* of the headers' first byte; then of their end */
 
 	/* who answers */
@@ -102,6 +104,8 @@ void exchange_headers_done(struct http_exchange *x);
 /* More body. -EFBIG: over a limit, the handler has answered. */
 int exchange_body(struct http_exchange *x, const void *data, size_t len);
 void exchange_body_done(struct http_exchange *x);
+/* Duplex: the first N bytes of the body are used up. */
+void exchange_body_used(struct http_exchange *x, size_t n);
 void exchange_drain(struct http_exchange *x);
 /* The exchange goes to x->route (http.c). */
 void http_route_begin(struct http_exchange *x);

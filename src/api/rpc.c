@@ -13,6 +13,8 @@
 #include "api/server_internal.h"
 #include "api/wire.h"
 
+#define CLIENT_STREAM_MS 60000 /* longest life of a stream of requests */
+
 static const struct {
 	const char *name;
 	unsigned status;
@@ -225,27 +227,60 @@ static enum rpc_code authorize(const struct rpc_call *c, struct err *e)
 	return RPC_PERMISSION_DENIED;
 }
 
-void rpc_start(struct rpc_call *c, const void *data, size_t len)
+/* False: the call has failed. */
+static bool admit(struct rpc_call *c)
 {
-	struct http_exchange *x = c->x;
+	struct err e = ERR_INIT;
+
+	if (c->is_admitted)
+		return true;
+	enum rpc_code refusal = authorize(c, &e);
+	if (refusal != RPC_OK) {
+		rpc_fail(c, refusal, "%s", e.msg);
+		return false;
+	}
+	c->is_admitted = true;
+	if (c->method->is_client_stream && (!c->timeout_ms || c->timeout_ms > CLIENT_STREAM_MS))
+		c->timeout_ms = CLIENT_STREAM_MS;
+	if (c->timeout_ms)
+		c->deadline = loop_timer_add(c->x->conn->server->loop, (int64_t)c->timeout_ms, call_expired, c);
+	return true;
+}
+
+/* False: the call has failed. */
+static bool decode(struct rpc_call *c, const void *data, size_t len)
+{
 	struct err e = ERR_INIT;
 
 	c->request = c->is_json ? protojson_decode(c->method->input, data, len, &e)
 	                        : wire_decode(c->method->input, data, len, &e);
-	if (!c->request) {
+	if (!c->request)
 		rpc_fail(c, RPC_INVALID_ARGUMENT, "%s: %s", c->method->input->name, e.msg);
+	return c->request != NULL;
+}
+
+void rpc_start(struct rpc_call *c, const void *data, size_t len)
+{
+	struct http_exchange *x = c->x;
+
+	if (!decode(c, data, len) || !admit(c))
 		return;
-	}
-	enum rpc_code refusal = authorize(c, &e);
-	if (refusal != RPC_OK) {
-		rpc_fail(c, refusal, "%s", e.msg);
-		return;
-	}
-	if (c->timeout_ms)
-		c->deadline = loop_timer_add(x->conn->server->loop, (int64_t)c->timeout_ms, call_expired, c);
 	c->method->call(c, c->request, x->conn->server->arg);
 	if (x->call && !x->call->on_cancel) /* a bug of the method; without this the client would wait for ever */
 		rpc_fail(x->call, RPC_INTERNAL, "%s gave no answer", x->call->method->name);
+}
+
+void rpc_next(struct rpc_call *c, const void *data, size_t len)
+{
+	struct http_exchange *x = c->x;
+
+	if (!decode(c, data, len) || !admit(c))
+		return;
+	c->method->call(c, c->request, x->conn->server->arg);
+	if (x->call != c)
+		return;
+	protobuf_c_message_free_unpacked(c->request, NULL);
+	c->request = NULL;
 }
 
 void rpc_refuse(struct rpc_call *c, enum rpc_code code, const char *fmt, ...)
@@ -261,12 +296,30 @@ void rpc_refuse(struct rpc_call *c, enum rpc_code code, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* What has come of a client stream; its end ends ours. */
+static void on_more(struct http_exchange *x)
+{
+	struct rpc_call *c = x->call;
+
+	if (!c || c->refusal != RPC_OK)
+		return;
+	rpc_envelopes_take(c);
+	if (x->call != c || !x->is_request_done || x->is_blocked)
+		return;
+	if (x->body.len)
+		rpc_fail(c, RPC_INVALID_ARGUMENT, "the request ends inside an envelope");
+	else
+		rpc_stream_end(c, RPC_OK, NULL);
+}
+
 static void on_complete(struct http_exchange *x)
 {
 	struct rpc_call *c = x->call;
 
 	if (c->refusal != RPC_OK)
 		rpc_fail(c, c->refusal, "%s", c->refusal_text ? c->refusal_text : "");
+	else if (c->method->is_client_stream)
+		on_more(x);
 	else
 		c->protocol->request(c);
 }
@@ -281,7 +334,9 @@ static void on_writable(struct http_exchange *x)
 {
 	struct rpc_call *c = x->call;
 
-	if (c && c->on_writable)
+	if (c && c->method->is_client_stream)
+		on_more(x);
+	else if (c && c->on_writable)
 		c->on_writable(c, c->on_arg);
 }
 
@@ -308,6 +363,7 @@ static const struct exchange_handler rpc_handler = {
         .writable = on_writable,
         .lost = on_lost,
         .drain = on_drain,
+        .more = on_more,
 };
 
 struct rpc_call *rpc_call_new(struct http_exchange *x, const struct rpc_method *m, const struct rpc_protocol *p)
@@ -316,6 +372,7 @@ struct rpc_call *rpc_call_new(struct http_exchange *x, const struct rpc_method *
 
 	*c = (struct rpc_call){.x = x, .method = m, .protocol = p, .started_us = mono_us()};
 	x->call = c;
+	x->is_duplex = m->is_client_stream;
 	x->handler = &rpc_handler;
 	const struct server *s = x->conn->server;
 	struct err e = ERR_INIT;

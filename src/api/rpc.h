@@ -64,6 +64,9 @@ struct rpc_method {
 	/* REQUEST lives as long as the call. ARG is server_new's. */
 	void (*call)(struct rpc_call *c, const ProtobufCMessage *request, void *arg);
 	enum rpc_access access;
+	/* CALL runs for each message of the request, which lives until it returns, and may rpc_stream_send; the stream
+	 * ends by itself when the client's does, or a minute after its begin. is_server_stream is set, too. */
+	bool is_client_stream;
 };
 
 /* "invalid_argument"; "unknown" for numbers that are none. */

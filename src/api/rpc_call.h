@@ -24,6 +24,7 @@ struct rpc_call {
 	bool is_json;
 	bool is_gzip;        /* the request is, or its messages may be */
 	bool is_get;         /* the request came in the query */
+	bool is_admitted;    /* the caller may, and the clock runs */
 	uint64_t timeout_ms; /* 0: none */
 	int64_t started_us;
 	enum rpc_code refusal;       /* != RPC_OK: the answer when the request is whole */
@@ -42,6 +43,8 @@ struct rpc_call *rpc_call_new(struct http_exchange *x, const struct rpc_method *
 void rpc_refuse(struct rpc_call *c, enum rpc_code code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Decode the request in the call's codec and run the method; fails the call itself. */
 void rpc_start(struct rpc_call *c, const void *data, size_t len);
+/* The same for one message of a client stream. */
+void rpc_next(struct rpc_call *c, const void *data, size_t len);
 
 /* rpc_message.c: what the protocols have in common about request messages. */
 /* "" and NULL are identity; one that we do not have refuses the call. */
@@ -50,6 +53,9 @@ void rpc_set_encoding(struct rpc_call *c, const char *encoding);
 bool rpc_decompress(struct rpc_call *c, bool is_gzip, const char **data, size_t *len, struct buf *inflated);
 /* The body is one envelope: rpc_start with its message. */
 void rpc_envelope_request(struct rpc_call *c);
+/* The body is a row of envelopes, perhaps not all here yet: rpc_next with those that are, as long as answers can be
+ * taken. */
+void rpc_envelopes_take(struct rpc_call *c);
 
 /* Connect: look at the headers of a request for M; makes the call, or answers the exchange. */
 void connect_begin(struct http_exchange *x, const struct rpc_method *m);

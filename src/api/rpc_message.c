@@ -37,6 +37,30 @@ bool rpc_decompress(struct rpc_call *c, bool is_gzip, const char **data, size_t 
 	return rc == 0;
 }
 
+/* One that is whole. False: the call has failed. */
+static bool envelope_open(
+        struct rpc_call *c, const struct envelope *v, const char **data, size_t *len, struct buf *inflated)
+{
+	*data = v->data;
+	*len = v->len;
+	if (v->flags & ~ENVELOPE_COMPRESSED) {
+		rpc_fail(c, RPC_INVALID_ARGUMENT, "the envelope has unknown flags 0x%02x", v->flags);
+		return false;
+	}
+	if ((v->flags & ENVELOPE_COMPRESSED) && !c->is_gzip) {
+		rpc_fail(c, RPC_INTERNAL,
+		        "the envelope is marked compressed but no header names a compression of messages");
+		return false;
+	}
+	return rpc_decompress(c, v->flags & ENVELOPE_COMPRESSED, data, len, inflated);
+}
+
+static void too_large(struct rpc_call *c)
+{
+	rpc_fail(c, RPC_RESOURCE_EXHAUSTED, "the message is over the limit of %u bytes",
+	        c->x->conn->server->limits.max_body_bytes);
+}
+
 void rpc_envelope_request(struct rpc_call *c)
 {
 	struct buf inflated AUTO_BUF = {0};
@@ -45,8 +69,7 @@ void rpc_envelope_request(struct rpc_call *c)
 
 	ssize_t n = envelope_read(&v, body->data, body->len, c->x->conn->server->limits.max_body_bytes);
 	if (n == -EMSGSIZE) {
-		rpc_fail(c, RPC_RESOURCE_EXHAUSTED, "the message is over the limit of %u bytes",
-		        c->x->conn->server->limits.max_body_bytes);
+		too_large(c);
 	} else if (body->len == 0) {
 		rpc_fail(c, RPC_UNIMPLEMENTED, "%s takes exactly one request message, the request has none",
 		        c->method->name);
@@ -55,14 +78,32 @@ void rpc_envelope_request(struct rpc_call *c)
 	} else if ((size_t)n < body->len) {
 		rpc_fail(c, RPC_UNIMPLEMENTED, "%s takes exactly one request message, the request has more",
 		        c->method->name);
-	} else if (v.flags & ~ENVELOPE_COMPRESSED) {
-		rpc_fail(c, RPC_INVALID_ARGUMENT, "the envelope has unknown flags 0x%02x", v.flags);
-	} else if ((v.flags & ENVELOPE_COMPRESSED) && !c->is_gzip) {
-		rpc_fail(c, RPC_INTERNAL,
-		        "the envelope is marked compressed but no header names a compression of messages");
 	} else {
-		size_t len = v.len;
-		if (rpc_decompress(c, v.flags & ENVELOPE_COMPRESSED, &v.data, &len, &inflated))
-			rpc_start(c, v.data, len);
+		const char *data;
+		size_t len;
+		if (envelope_open(c, &v, &data, &len, &inflated))
+			rpc_start(c, data, len);
 	}
+}
+
+void rpc_envelopes_take(struct rpc_call *c)
+{
+	struct http_exchange *x = c->x;
+	struct envelope v;
+	const char *data;
+	ssize_t n = 0;
+	size_t len;
+
+	while (x->call == c && !(x->is_blocked = exchange_is_full(x))) {
+		struct buf inflated AUTO_BUF = {0};
+		n = envelope_read(&v, x->body.data, x->body.len, x->conn->server->limits.max_body_bytes);
+		if (n <= 0)
+			break;
+		if (envelope_open(c, &v, &data, &len, &inflated))
+			rpc_next(c, data, len);
+		if (x->call == c)
+			exchange_body_used(x, (size_t)n);
+	}
+	if (x->call == c && n == -EMSGSIZE)
+		too_large(c);
 }

@@ -8,6 +8,7 @@
 
 #include "api/present.h"
 #include "api/protojson.h"
+#include "api/reflection.h"
 #include "base/cleanup.h"
 #include "build/states.h"
 #include "digest/hash.h"
@@ -276,7 +277,25 @@ static void get_build_stats(struct rpc_call *c, const ProtobufCMessage *request,
 #define METHOD(name, lower, idempotent, access, fn)                                                                    \
 	{                                                                                                              \
 		SERVICE name, &builder__v1__##lower##_request__descriptor,                                             \
-		        &builder__v1__##lower##_response__descriptor, false, idempotent, fn, access                    \
+		        &builder__v1__##lower##_response__descriptor, false, idempotent, fn, access, false             \
+	}
+
+static void reflection_call(struct rpc_call *c, const ProtobufCMessage *request, void *arg)
+{
+	const struct service *s = arg;
+
+	if (s->config->reflection)
+		reflection_answer(c, request, service_methods, service_methods_count);
+	else
+		rpc_fail(c, RPC_UNIMPLEMENTED, "reflection is switched off: " CONFIG_PREFIX "REFLECTION=true");
+}
+
+#define REFLECTION(version)                                                                                            \
+	{                                                                                                              \
+		.name = "grpc.reflection." version ".ServerReflection/ServerReflectionInfo",                           \
+		.input = &grpc__reflection__v1__server_reflection_request__descriptor,                                 \
+		.output = &grpc__reflection__v1__server_reflection_response__descriptor, .is_server_stream = true,     \
+		.is_client_stream = true, .call = reflection_call, .access = RPC_ACCESS_ANYONE,                        \
 	}
 
 const struct rpc_method service_methods[] = {
@@ -286,14 +305,16 @@ const struct rpc_method service_methods[] = {
         METHOD("CancelBuild", cancel_build, false, RPC_ACCESS_BUILD, cancel_build),
         METHOD("DeleteBuild", delete_build, false, RPC_ACCESS_TENANT_ADMIN, delete_build),
         {SERVICE "StreamBuildLogs", &builder__v1__stream_build_logs_request__descriptor,
-                &builder__v1__build_log_entry__descriptor, true, false, logs_stream_call, RPC_ACCESS_READ},
+                &builder__v1__build_log_entry__descriptor, true, false, logs_stream_call, RPC_ACCESS_READ, false},
         METHOD("GetTenantQuotas", get_tenant_quotas, true, RPC_ACCESS_READ, get_tenant_quotas_call),
         METHOD("GetBuildStats", get_build_stats, true, RPC_ACCESS_READ, get_build_stats),
         {"grpc.health.v1.Health/Check", &grpc__health__v1__health_check_request__descriptor,
                 &grpc__health__v1__health_check_response__descriptor, false, false, health_check_call,
-                RPC_ACCESS_ANYONE},
+                RPC_ACCESS_ANYONE, false},
         {"grpc.health.v1.Health/Watch", &grpc__health__v1__health_check_request__descriptor,
-                &grpc__health__v1__health_check_response__descriptor, true, false, health_watch_call,
-                RPC_ACCESS_ANYONE},
+                &grpc__health__v1__health_check_response__descriptor, true, false, health_watch_call, RPC_ACCESS_ANYONE,
+                false},
+        REFLECTION("v1"),
+        REFLECTION("v1alpha"),
 };
 const size_t service_methods_count = ARRAY_LEN(service_methods);

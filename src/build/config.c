@@ -70,6 +70,8 @@ static const struct option options[] = {
                 "connections from there and from loopback are served"),
         TEXT("CORS_ALLOWED_ORIGINS", allowed_origins, "",
                 "web origins whose pages may call: https://a.example,... or *; empty = none"),
+        BOOL("REFLECTION", reflection, "true",
+                "gRPC server reflection: what the services look like, for anybody who asks"),
         NUMBER("MAX_CONCURRENT_BUILDS", max_concurrent_builds, "5", 1, 1024, "builds that run at once on this host"),
         DURATION("BUILD_TIMEOUT", build_timeout_ms, "15m", "longest time of one build"),
         NUMBER("BUILD_TRIES", build_tries, "3", 1, 10, "how often a build is tried whose network fails"),

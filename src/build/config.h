@@ -32,6 +32,7 @@ struct config {
 	bool tls_allow_clear_text; /* TLS_ALLOW_CLEAR_TEXT */
 	char *auth;                /* AUTH: none token */
 	char *tls_proxy;           /* TLS_PROXY: addresses,... of what ends TLS in front of us; "" = nothing does */
+	bool reflection;           /* REFLECTION */
 	uint64_t max_concurrent_builds; /* MAX_CONCURRENT_BUILDS */
 	uint64_t build_timeout_ms;      /* BUILD_TIMEOUT, a duration: 15m */
 	uint64_t build_tries;           /* BUILD_TRIES: when the network fails */

@@ -110,13 +110,13 @@ static void sleep_on(struct rpc_call *c, const ProtobufCMessage *request, void *
 
 static const struct rpc_method methods[] = {
         {"echo.v1.EchoService/Echo", &echo__v1__everything__descriptor, &echo__v1__everything__descriptor, false, true,
-                echo, RPC_ACCESS_ANYONE},
+                echo, RPC_ACCESS_ANYONE, false},
         {"echo.v1.EchoService/Count", &echo__v1__count_request__descriptor, &echo__v1__count_answer__descriptor, true,
-                false, count, RPC_ACCESS_ANYONE},
+                false, count, RPC_ACCESS_ANYONE, false},
         {"echo.v1.EchoService/Fail", &echo__v1__count_request__descriptor, &echo__v1__count_answer__descriptor, false,
-                false, fail, RPC_ACCESS_ANYONE},
+                false, fail, RPC_ACCESS_ANYONE, false},
         {"echo.v1.EchoService/Sleep", &echo__v1__count_request__descriptor, &echo__v1__count_answer__descriptor, false,
-                false, sleep_on, RPC_ACCESS_ANYONE},
+                false, sleep_on, RPC_ACCESS_ANYONE, false},
 };
 
 static void get_health(struct http_exchange *x, void *arg)
