@@ -185,10 +185,10 @@ static void post_length(struct http_exchange *x, void *arg)
 }
 
 static const struct http_route routes[] = {
-        {"GET", "/health", get_health},
-        {"GET", "/file", get_file},
-        {"GET", "/lines/", get_lines},
-        {"POST", "/length", post_length},
+        {"GET", "/health", get_health, RPC_ACCESS_ANYONE},
+        {"GET", "/file", get_file, RPC_ACCESS_ANYONE},
+        {"GET", "/lines/", get_lines, RPC_ACCESS_ANYONE},
+        {"POST", "/length", post_length, RPC_ACCESS_ANYONE},
 };
 
 static void drained(void *arg)
