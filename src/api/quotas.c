@@ -73,7 +73,7 @@ static void add_violation(struct answer *a, const char *quota, int64_t current, 
 	a->message.n_violations++;
 }
 
-static void fill_usage(
+void quota_usage_message(
         Builder__V1__TenantUsageStats *m, const struct store_usage *u, const struct jobs *jobs, const char *tenant_id)
 {
 	builder__v1__tenant_usage_stats__init(m);
@@ -100,7 +100,7 @@ void get_tenant_quotas_call(struct rpc_call *c, const ProtobufCMessage *request,
 		service_fail(c, &e);
 		return;
 	}
-	fill_usage(&a.usage, &u, s->jobs, p->tenant_id);
+	quota_usage_message(&a.usage, &u, s->jobs, p->tenant_id);
 	a.message.current_usage = &a.usage;
 	a.message.current_limits = present_limits(p, s->config);
 	add_violation(&a, "max_daily_builds", u.builds, p->limits.daily_builds);

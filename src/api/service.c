@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "admin.pb-c.h"
+#include "api/admin.h"
 #include "api/present.h"
 #include "api/protojson.h"
 #include "api/reflection.h"
@@ -298,6 +300,14 @@ static void reflection_call(struct rpc_call *c, const ProtobufCMessage *request,
 		.is_client_stream = true, .call = reflection_call, .access = RPC_ACCESS_ANYONE,                        \
 	}
 
+/* Of the operator, by root, on this host's own socket. */
+#define ADMIN(name, lower, idempotent)                                                                                 \
+	{                                                                                                              \
+		"builder.v1.AdminService/" name, &builder__v1__##lower##_request__descriptor,                          \
+		        &builder__v1__##lower##_response__descriptor, false, idempotent, admin_##lower,                \
+		        RPC_ACCESS_ADMIN                                                                               \
+	}
+
 const struct rpc_method service_methods[] = {
         METHOD("CreateBuild", create_build, false, RPC_ACCESS_BUILD, create_build_call),
         METHOD("GetBuild", get_build, true, RPC_ACCESS_READ, get_build),
@@ -308,6 +318,13 @@ const struct rpc_method service_methods[] = {
                 &builder__v1__build_log_entry__descriptor, true, false, logs_stream_call, RPC_ACCESS_READ, false},
         METHOD("GetTenantQuotas", get_tenant_quotas, true, RPC_ACCESS_READ, get_tenant_quotas_call),
         METHOD("GetBuildStats", get_build_stats, true, RPC_ACCESS_READ, get_build_stats),
+        ADMIN("SetTenant", set_tenant, false),
+        ADMIN("GetTenant", get_tenant, true),
+        ADMIN("ListTenants", list_tenants, true),
+        ADMIN("RemoveTenant", remove_tenant, false),
+        ADMIN("CreateToken", create_token, false),
+        ADMIN("ListTokens", list_tokens, true),
+        ADMIN("RevokeToken", revoke_token, false),
         {"grpc.health.v1.Health/Check", &grpc__health__v1__health_check_request__descriptor,
                 &grpc__health__v1__health_check_response__descriptor, false, false, health_check_call,
                 RPC_ACCESS_ANYONE, false},

@@ -2,6 +2,7 @@
 # builderd-api with a played builderd behind it (t/tools/fake-builderd). Source behind tap.sh.
 #   service_start        starts both on a free port; $url is the service's methods' address, $base the server's; $service_tier_free: TIER_FREE
 #                        (wide by default: these tests name registries that do not exist, and ask a lot)
+#   admin ARG...         builderctl on the service's own socket
 #   service_stop         SIGTERM to the played builderd: the channel closes, the service drains; $service_status its exit code
 #   service_kill         SIGKILL to both, as a crash would
 #   call METHOD JSON [CURL OPTIONS...]    one unary call, prints the answer
@@ -27,6 +28,10 @@ service_start() {
 	wait_for 10 test -s "$out/port" || { diag "$(tail -n 5 "$tmp/service.log")"; return 1; }
 	base=http://127.0.0.1:$(cat "$out/port")
 	url=$base/builder.v1.BuilderService
+}
+
+admin() {
+	timeout 60 "$build/builderctl" --socket "$out/api.sock" "$@"
 }
 
 service_stop() {

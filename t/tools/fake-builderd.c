@@ -5,8 +5,9 @@
  * DIR gets "port" once the service listens, <build>.source and <build>.runtime with the two texts of each start,
  * <build>.ext4 as product. What a build does depends on words in its reference: fail: FAILED unauthorized; hang: goes
  * on until it is cancelled; badmeta: COMPLETED with metadata that is no JSON; chatty: 2000 log lines; refuse-delete:
- * its deletion fails; hangup: closes the channel.  Otherwise: COMPLETED after five steps. SIGTERM closes the channel
- * and waits for the service's end; its exit code is ours.
+ * its deletion fails; hangup: closes the channel; flaky: the network fails twice, unreachable: always. Otherwise:
+ * COMPLETED after five steps. SIGTERM closes the channel and waits for the service's end; its exit code is ours. The
+ * API's own socket is DIR/api.sock.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +22,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/local_socket.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "build/config.h"
@@ -46,6 +48,7 @@ static struct {
 	struct child api;
 	struct loop_source *source;
 	int dir;
+	char *socket_path;
 	struct fake_build *builds;
 } fake;
 
@@ -114,6 +117,15 @@ static void complete(struct fake_build *b, struct msg_build_done *d)
 	say(MSG_BUILD_DONE, d, sizeof(*d), fd);
 }
 
+/* How often the build has been tried: the length of <build>.tries. */
+static long tries_count(const struct fake_build *b)
+{
+	AUTO_FREE char *name = xasprintf("%s.tries", b->start.build_id);
+	AUTO_CLOSE int fd = openat(fake.dir, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+
+	return fd >= 0 && write(fd, ".", 1) == 1 ? (long)lseek(fd, 0, SEEK_CUR) : 0;
+}
+
 static void finish(struct fake_build *b)
 {
 	struct msg_build_done d = {.state = BUILD_COMPLETED, .err = ERR_INIT};
@@ -122,6 +134,11 @@ static void finish(struct fake_build *b)
 	if (b->is_cancelled) {
 		d.state = BUILD_CANCELLED;
 		err_kind_set(&d.err, -ECANCELED, ERR_KIND_CANCELLED, "cancelled on request");
+	} else if (strstr(b->source, "unreachable") || (strstr(b->source, "flaky") && tries_count(b) < 3)) {
+		d.state = BUILD_FAILED;
+		d.downloaded_bytes = 1000;
+		d.total_ms = 2000;
+		err_kind_set(&d.err, -ENETUNREACH, ERR_KIND_NETWORK, "the registry does not answer");
 	} else if (strstr(b->source, "fail")) {
 		d.state = BUILD_FAILED;
 		err_kind_set(&d.err, -EACCES, ERR_KIND_UNAUTHORIZED, "the registry wants credentials");
@@ -139,7 +156,8 @@ static void advance(void *arg)
 	struct fake_build *b = arg;
 	struct msg_build_progress p = {0};
 
-	if (b->is_cancelled || b->step == ARRAY_LEN(states)) {
+	bool is_broken = b->step == 2 && (strstr(b->source, "unreachable") || strstr(b->source, "flaky"));
+	if (b->is_cancelled || is_broken || b->step == ARRAY_LEN(states)) {
 		if (b->is_cancelled || !strstr(b->source, "hang")) {
 			finish(b);
 			return;
@@ -214,6 +232,18 @@ static void on_artifact(const struct msg_build_ref *r)
 	say(MSG_ARTIFACT, &a, sizeof(a), fd);
 }
 
+static void api_socket_hand_over(void)
+{
+	struct msg_api_listen m = {0};
+	struct err e = ERR_INIT;
+	AUTO_CLOSE int fd = local_socket_listen(fake.socket_path, SOCK_STREAM, 0666, &e);
+
+	if (fd < 0)
+		fprintf(stderr, "fake-builderd: %s\n", e.msg);
+	else
+		say(MSG_API_LISTEN, &m, sizeof(m), fd);
+}
+
 static void on_ready(const struct msg_api_ready *r)
 {
 	struct msg_storage s = {.backend = "fake", .total_bytes = 1 << 30, .free_bytes = 1 << 29, .is_healthy = 1};
@@ -222,6 +252,7 @@ static void on_ready(const struct msg_api_ready *r)
 	fake.api.channel.state = MSG_STATE_RUNNING;
 	say(MSG_STORAGE, &s, sizeof(s), -1);
 	snprintf(text, sizeof(text), "%u\n", r->port);
+	api_socket_hand_over();
 	file_write("port", "", text, strlen(text));
 }
 
@@ -301,6 +332,7 @@ int main(int argc, char **argv)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signals = signalfd(-1, &set, SFD_CLOEXEC);
 	fake.loop = loop_new();
+	fake.socket_path = xasprintf("%s/api.sock", argv[1]);
 	if (api_start(&e) < 0) {
 		fprintf(stderr, "fake-builderd: %s\n", e.msg);
 		return 2;
@@ -310,6 +342,7 @@ int main(int argc, char **argv)
 	int rc = loop_run(fake.loop);
 	loop_fd_del(watch);
 	loop_free(fake.loop);
+	free(fake.socket_path);
 	while (fake.builds)
 		forget(fake.builds);
 	return rc;

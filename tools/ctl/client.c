@@ -12,6 +12,7 @@
 #include "tools/ctl/text.h"
 
 #define SERVICE "builder.v1.BuilderService"
+#define ADMIN_SERVICE "builder.v1.AdminService"
 #define MAX_DEPTH 64
 #define CALL_TIMEOUT_S 30
 #define MAX_MESSAGE (16 << 20) /* of a stream */
@@ -45,7 +46,7 @@ void client_forget_interrupt(void)
 
 int client_init(struct client *c, const struct options *o, struct err *e)
 {
-	*c = (struct client){.options = o};
+	*c = (struct client){.options = o, .service = SERVICE};
 	if (strncmp(o->url, "http://", 7) != 0 && strncmp(o->url, "https://", 8) != 0)
 		return err_set(e, -EINVAL, "\"%s\" is not a URL such as http://host:8082", o->url);
 	/* They become header lines. */
@@ -55,6 +56,14 @@ int client_init(struct client *c, const struct options *o, struct err *e)
 	c->url = xstrdup(o->url);
 	for (size_t n = strlen(c->url); n && c->url[n - 1] == '/'; n--)
 		c->url[n - 1] = 0;
+	c->http = http_new();
+	return c->http ? 0 : err_set(e, -ENOMEM, "libcurl does not start");
+}
+
+int client_init_admin(struct client *c, const struct options *o, struct err *e)
+{
+	*c = (struct client){.options = o, .service = ADMIN_SERVICE, .socket = o->socket};
+	c->url = xstrdup("http://localhost");
 	c->http = http_new();
 	return c->http ? 0 : err_set(e, -ENOMEM, "libcurl does not start");
 }
@@ -88,6 +97,8 @@ static struct headers headers_common(const struct client *c)
 {
 	struct headers h = {0};
 
+	if (c->socket)
+		return h;
 	headers_add(&h, "X-Tenant-ID", "", c->options->tenant);
 	headers_add(&h, "Authorization", "Bearer ", c->options->token);
 	headers_add(&h, "Expect", "", ""); /* no 100-continue round trip */
@@ -124,7 +135,7 @@ static bool tick(void *arg)
 int client_call(struct client *c, const char *method, const char *body, const char *idempotency_key, struct buf *text,
         struct json **out, struct err *e)
 {
-	AUTO_FREE char *url = xasprintf("%s/" SERVICE "/%s", c->url, method);
+	AUTO_FREE char *url = xasprintf("%s/%s/%s", c->url, c->service, method);
 	struct headers h = headers_common(c);
 	struct http_answer a = {0};
 	int r;
@@ -135,6 +146,7 @@ int client_call(struct client *c, const char *method, const char *body, const ch
 	headers_add(&h, "Idempotency-Key", "", idempotency_key);
 	r = http_send(c->http,
 	        &(struct http_request){.url = url,
+	                .socket = c->socket,
 	                .headers = (const char *const *)h.lines,
 	                .body = body,
 	                .body_len = strlen(body),
@@ -282,6 +294,14 @@ int client_fail(const struct client *c, int r, const struct err *e)
 		return EXIT_INTERRUPTED;
 	}
 	text_put(&text, e->msg);
+	if (r == -ENOTCONN && c->socket) {
+		fprintf(stderr,
+		        "builderctl: cannot reach builderd at %s: %s\n"
+		        "Is it running on this machine, and are you root? Another socket: --socket PATH or "
+		        "BUILDERD_SOCKET.\n",
+		        c->socket, buf_cstr(&text));
+		return EXIT_UNREACHED;
+	}
 	if (r == -ENOTCONN) {
 		fprintf(stderr,
 		        "builderctl: cannot reach builderd at %s: %s\n"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Calls of builder.v1.BuilderService in Connect's JSON form (connectrpc.com/docs/protocol).
+ * Calls of builder.v1.BuilderService and AdminService in Connect's JSON form (connectrpc.com/docs/protocol).
  *
  * Results: 0; -ENOTCONN: the server was not reached; -ECANCELED: interrupted; -EREMOTEIO: the server said no, in E its
  * sentence, in client.code its code's name; else the answer makes no sense.
@@ -19,6 +19,8 @@
 struct client {
 	const struct options *options; /* borrowed */
 	char *url;                     /* owns; without a slash at the end */
+	const char *service;           /* full name, of client_call */
+	const char *socket;            /* borrowed: a Unix socket instead of the URL's host; NULL */
 	struct http *http;             /* owns */
 	char code[32];                 /* of the last refusal: "not_found" */
 };
@@ -27,6 +29,8 @@ struct client {
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_UNREACHED = 3, EXIT_INTERRUPTED = 130 };
 
 int client_init(struct client *c, const struct options *o, struct err *e);
+/* For the operator's service, over the socket of this machine. */
+int client_init_admin(struct client *c, const struct options *o, struct err *e);
 void client_close(struct client *c);
 
 /* SIGINT and SIGTERM end what is under way with -ECANCELED. A second one ends the process. */

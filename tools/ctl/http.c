@@ -107,6 +107,8 @@ static void set_options(CURL *c, struct transfer *t, struct curl_slist *headers)
 	curl_easy_reset(c); /* connections stay */
 	curl_easy_setopt(c, CURLOPT_URL, r->url);
 	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+	if (r->socket)
+		curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, r->socket);
 	curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(c, CURLOPT_USERAGENT, "builderctl/" PACKAGE_VERSION);
 	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);

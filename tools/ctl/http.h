@@ -14,6 +14,7 @@ struct http;
 
 struct http_request {
 	const char *url;
+	const char *socket;         /* path of a Unix socket to connect to, NULL: the URL's host */
 	const char *const *headers; /* NULL-terminated "Name: value"; NULL: none */
 	const char *body;           /* NULL: GET, else POST */
 	size_t body_len;

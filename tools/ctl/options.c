@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 
 #define DEFAULT_URL "http://127.0.0.1:8082"
+#define DEFAULT_SOCKET STATEDIR "/api.sock"
 
 enum kind { FLAG, TEXT, LIST, SIZE, SECONDS, COUNT };
 
@@ -25,6 +26,8 @@ static const struct option {
         {"url", 0, TEXT, O(url), NULL, "URL", "where builderd listens (BUILDERD_URL, " DEFAULT_URL ")"},
         {"tenant", 0, TEXT, O(tenant), NULL, "ID", "on whose behalf (BUILDERD_TENANT)"},
         {"token", 0, TEXT, O(token), NULL, "TOKEN", "bearer token; others see it in ps, BUILDERD_TOKEN they do not"},
+        {"socket", 0, TEXT, O(socket), NULL, "PATH",
+                "builderd's socket on this machine, for tenant, token, store, audit (BUILDERD_SOCKET)"},
         {"json", 0, FLAG, O(is_json), NULL, NULL, "print the server's answer as JSON"},
         {"help", 'h', FLAG, O(is_help), NULL, NULL, "this"},
         {"name", 0, TEXT, O(name), "build", "NAME", "a name for people"},
@@ -48,6 +51,19 @@ static const struct option {
         {"state", 0, TEXT, O(state), "ls", "STATE", "only these: pending, pulling, ..., completed, failed, cancelled"},
         {"limit", 'n', COUNT, O(limit), "ls", "N", "at most so many (50)"},
         {"force", 0, FLAG, O(is_force), "rm", NULL, "cancel it first if it runs"},
+        {"tier", 0, TEXT, O(tier), "tenant", "TIER", "free, pro, enterprise, dedicated"},
+        {"customer", 0, TEXT, O(customer), "tenant", "ID", "whose tenant it is"},
+        {"organization", 0, TEXT, O(organization), "tenant", "ID", "and of which organization"},
+        {"limit", 'n', LIST, O(limits), "tenant", "NAME=VALUE",
+                "max_daily_builds=20 and the like in place of the tier's; without VALUE: the tier's again"},
+        {"registries", 0, TEXT, O(registries), "tenant", "LIST", "that it may name: ghcr.io,*.example.org"},
+        {"git-hosts", 0, TEXT, O(git_hosts), "tenant", "LIST", "the same for git"},
+        {"encryption", 0, TEXT, O(encryption), "tenant", "POLICY", "required: nothing in clear text; any"},
+        {"disable", 0, FLAG, O(is_disable), "tenant", NULL, "do nothing for it; its data stays"},
+        {"enable", 0, FLAG, O(is_enable), "tenant", NULL, "the other way"},
+        {"scope", 0, TEXT, O(scope), "token", "SCOPE", "read; build (the default); admin; metrics, without a tenant"},
+        {"expires", 0, SECONDS, O(expires_s), "token", "TIME", "valid so long: 12h, 90d; without: until revoked"},
+        {"description", 0, TEXT, O(description), "token", "TEXT", "for people"},
 #undef O
 };
 
@@ -95,10 +111,10 @@ int options_parse_size(const char *text, int64_t *bytes)
 
 int options_parse_seconds(const char *text, int64_t *seconds)
 {
-	static const int64_t factor[] = {1, 60, 3600};
+	static const int64_t factor[] = {1, 60, 3600, 86400};
 	const char *rest;
 
-	return parse_scaled(text, "smh", factor, seconds, &rest) < 0 || *rest ? -EINVAL : 0;
+	return parse_scaled(text, "smhd", factor, seconds, &rest) < 0 || *rest ? -EINVAL : 0;
 }
 
 static int option_set(struct options *o, const struct option *opt, const char *value, struct err *e)
@@ -217,6 +233,7 @@ int options_parse(struct options *o, const struct command **c, int argc, char **
 	        .url = env_or("BUILDERD_URL", DEFAULT_URL),
 	        .tenant = env_or("BUILDERD_TENANT", NULL),
 	        .token = env_or("BUILDERD_TOKEN", NULL),
+	        .socket = env_or("BUILDERD_SOCKET", DEFAULT_SOCKET),
 	};
 	*c = NULL;
 	if (args_parse(o, c, argc, argv, e) < 0)
@@ -236,6 +253,7 @@ void options_free(struct options *o)
 	free(o->cmd.v);
 	free(o->env.v);
 	free(o->label.v);
+	free(o->limits.v);
 	free(o->args.v);
 	*o = (struct options){0};
 }

@@ -16,7 +16,7 @@ struct words {          /* borrowed strings */
 
 struct options {
 	/* everywhere */
-	const char *url, *tenant, *token;
+	const char *url, *tenant, *token, *socket;
 	bool is_json, is_help;
 	/* build */
 	const char *name, *workdir, *init, *auth_file, *username, *idempotency_key;
@@ -27,6 +27,12 @@ struct options {
 	bool is_follow, is_force;
 	const char *state;
 	int64_t limit; /* 0: not given */
+	/* tenant, token */
+	const char *tier, *customer, *organization, *registries, *git_hosts, *encryption;
+	struct words limits;
+	bool is_enable, is_disable;
+	const char *scope, *description;
+	int64_t expires_s; /* 0: never */
 	/* build, artifact */
 	const char *output;
 	struct words args; /* what is left: IMAGE, ID */
@@ -44,8 +50,8 @@ extern const struct command commands[];
 
 const struct command *command_find(const char *name);
 
-/* Parse what follows argv[0]; the environment fills in BUILDERD_URL, BUILDERD_TENANT, BUILDERD_TOKEN. *C is NULL when
- * no command was given. -EINVAL: the sentence says what is wrong. Strings are borrowed from ARGV. */
+/* Parse what follows argv[0]; the environment fills in BUILDERD_URL, BUILDERD_TENANT, BUILDERD_TOKEN, BUILDERD_SOCKET.
+ * *C is NULL when no command was given. -EINVAL: the sentence says what is wrong. Strings are borrowed from ARGV. */
 int options_parse(struct options *o, const struct command **c, int argc, char **argv, struct err *e);
 void options_free(struct options *o);
 
@@ -54,7 +60,7 @@ void options_help(const struct command *c);
 
 /* "512M", "10GiB", "4096": powers of 1024. -EINVAL. */
 int options_parse_size(const char *text, int64_t *bytes);
-/* "90", "90s", "15m", "1h". -EINVAL. */
+/* "90", "90s", "15m", "1h", "30d". -EINVAL. */
 int options_parse_seconds(const char *text, int64_t *seconds);
 
 #endif
