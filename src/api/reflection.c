@@ -187,7 +187,7 @@ static bool is_listed(const struct answer *a, const char *name)
 	return false;
 }
 
-/* Those that have methods here, which also names v1alpha. */
+/* Those that have methods here for clients of the port, which also names v1alpha. */
 static void services(struct answer *a, const struct rpc_method *methods, size_t n)
 {
 	a->v = xcalloc(ARRAY_LEN(a->names), sizeof(*a->v));
@@ -195,7 +195,7 @@ static void services(struct answer *a, const struct rpc_method *methods, size_t 
 	for (size_t i = 0; i < n && a->services.n_service < ARRAY_LEN(a->names); i++) {
 		char *name = a->names[a->services.n_service];
 		snprintf(name, sizeof(a->names[0]), "%.*s", (int)strcspn(methods[i].name, "/"), methods[i].name);
-		if (is_listed(a, name))
+		if (is_listed(a, name) || methods[i].access == RPC_ACCESS_ADMIN)
 			continue;
 		Grpc__Reflection__V1__ServiceResponse *one = &a->v[a->services.n_service];
 		grpc__reflection__v1__service_response__init(one);

@@ -305,7 +305,7 @@ static void reflection_call(struct rpc_call *c, const ProtobufCMessage *request,
 	{                                                                                                              \
 		"builder.v1.AdminService/" name, &builder__v1__##lower##_request__descriptor,                          \
 		        &builder__v1__##lower##_response__descriptor, false, idempotent, admin_##lower,                \
-		        RPC_ACCESS_ADMIN                                                                               \
+		        RPC_ACCESS_ADMIN, false                                                                        \
 	}
 
 const struct rpc_method service_methods[] = {
