@@ -52,6 +52,25 @@ static int file_probe(const struct store_options *o, struct err *e)
 	return rc < 0 ? rc : mount_probe(e);
 }
 
+static int state_dir_lock(struct store *s, struct err *e)
+{
+	s->lock_fd = openat(s->dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (s->lock_fd < 0)
+		return err_sys(e, -errno, "open %s/lock", s->dir);
+	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return err_sys(e, -errno, "the state directory %s is in use by another builderd", s->dir);
+	return 0;
+}
+
+/* For an admin: what is not there is not made. */
+static int state_dir_find(struct store *s, struct err *e)
+{
+	s->dirfd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (s->dirfd < 0 || faccessat(s->dirfd, "volumes.db", F_OK, 0) < 0)
+		return err_sys(e, -errno, "no builderd has kept its storage in %s", s->dir);
+	return state_dir_lock(s, e);
+}
+
 static int state_dir_open(struct store *s, const struct store_options *o, struct err *e)
 {
 	if (strlen(o->state_dir) >= sizeof(s->dir) || o->state_dir[0] != '/')
@@ -59,6 +78,8 @@ static int state_dir_open(struct store *s, const struct store_options *o, struct
 		        "state directory \"%.200s\": expected an absolute path shorter than %zu bytes", o->state_dir,
 		        sizeof(s->dir));
 	snprintf(s->dir, sizeof(s->dir), "%s", o->state_dir);
+	if (o->access != STORE_SERVE)
+		return state_dir_find(s, e);
 	if (mkdir(s->dir, 0700) < 0 && errno != EEXIST)
 		return err_sys(e, -errno, "make the state directory %s", s->dir);
 	s->dirfd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -68,12 +89,7 @@ static int state_dir_open(struct store *s, const struct store_options *o, struct
 		return err_sys(e, -errno, "close the state directory %s to others", s->dir);
 	if (mkdirat(s->dirfd, "tenants", 0700) < 0 && errno != EEXIST)
 		return err_sys(e, -errno, "make %s/tenants", s->dir);
-	s->lock_fd = openat(s->dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (s->lock_fd < 0)
-		return err_sys(e, -errno, "open %s/lock", s->dir);
-	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
-		return err_sys(e, -errno, "the state directory %s is in use by another builderd", s->dir);
-	return 0;
+	return state_dir_lock(s, e);
 }
 
 static int boot_id_read(struct store *s, struct err *e)
@@ -115,6 +131,10 @@ static int file_open(const struct store_options *o, struct store **out, struct e
 		s->has_reflink = image_can_clone(s->dirfd);
 		snprintf(db_path, sizeof(db_path), "%s/volumes.db", s->dir);
 		rc = volumes_db_open(db_path, &s->db, e);
+	}
+	if (rc == 0 && o->access == STORE_LOOK) {
+		*out = s;
+		return 0;
 	}
 	if (rc == 0) {
 		s->syncer = file_syncer_new(s, e);
@@ -187,4 +207,5 @@ const struct volume_ops volume_file_ops = {
         .rootfs_open = file_rootfs_open,
         .rootfs_delete = file_rootfs_delete,
         .trim = file_trim,
+        .admin = file_admin,
 };

@@ -115,5 +115,10 @@ int file_rootfs_delete(struct store *s, const char *tenant, const char *build, u
 bool file_blob_name_is_valid(const char *name);
 int file_trim(struct store *s, uint64_t *freed, struct err *e);
 int file_usage(struct store *s, struct store_usage *out, struct err *e);
+/* Allocated by the tenant's files. */
+int file_tenant_usage(struct store *s, const char *tenant, uint64_t *bytes, struct err *e);
+
+/* file_admin.c */
+int file_admin(struct store *s, struct admin_call *c, struct err *e);
 
 #endif

@@ -52,6 +52,12 @@ static int tenant_usage(struct store *s, const char *tenant, void *arg, struct e
 	return 0;
 }
 
+int file_tenant_usage(struct store *s, const char *tenant, uint64_t *bytes, struct err *e)
+{
+	*bytes = 0;
+	return tenant_usage(s, tenant, bytes, e);
+}
+
 /* Walking all tenants' files is a system call a file, and whoever asks may ask often. */
 #define USAGE_FRESH_MS 5000
 

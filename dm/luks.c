@@ -105,3 +105,33 @@ int luks_close(const char *name, struct err *e)
 	rc = crypt_deactivate(d.cd, name);
 	return rc < 0 ? device_error(&d, rc, "take down the encrypted device", name, e) : 0;
 }
+
+int luks_describe(const char *path, struct luks_info *out, struct err *e)
+{
+	AUTO(device_end) struct device d;
+	struct crypt_pbkdf_type used = {0};
+	int rc = device_begin(&d, path, e);
+
+	*out = (struct luks_info){0};
+	if (rc < 0)
+		return rc;
+	rc = crypt_load(d.cd, CRYPT_LUKS2, NULL);
+	if (rc < 0)
+		return device_error(&d, rc, "read the LUKS2 header of", path, e);
+	snprintf(out->uuid, sizeof(out->uuid), "%s", crypt_get_uuid(d.cd));
+	snprintf(out->cipher, sizeof(out->cipher), "%s-%s", crypt_get_cipher(d.cd), crypt_get_cipher_mode(d.cd));
+	out->key_bits = (unsigned)crypt_get_volume_key_size(d.cd) * 8;
+	out->sector_bytes = (unsigned)crypt_get_sector_size(d.cd);
+	out->data_offset = crypt_get_data_offset(d.cd) * 512;
+	for (int slot = crypt_keyslot_max(CRYPT_LUKS2) - 1; slot >= 0; slot--) {
+		crypt_keyslot_info state = crypt_keyslot_status(d.cd, slot);
+		if (state != CRYPT_SLOT_ACTIVE && state != CRYPT_SLOT_ACTIVE_LAST)
+			continue;
+		out->keyslots++;
+		if (crypt_keyslot_get_pbkdf(d.cd, slot, &used) == 0) {
+			snprintf(out->pbkdf, sizeof(out->pbkdf), "%s", used.type);
+			out->iterations = used.iterations;
+		}
+	}
+	return 0;
+}

@@ -23,4 +23,13 @@ int luks_open(const char *device, const char *name, const void *key, size_t key_
 /* Take NAME down and forget its key. -EBUSY: something above it is up. An absent one is fine. */
 int luks_close(const char *name, struct err *e);
 
+struct luks_info {
+	char uuid[40], cipher[64], pbkdf[16];
+	unsigned key_bits, sector_bytes, keyslots, iterations; /* keyslots in use; PBKDF rounds of the first */
+	uint64_t data_offset;                                  /* bytes */
+};
+
+/* What the header of DEVICE says. */
+int luks_describe(const char *device, struct luks_info *out, struct err *e);
+
 #endif

@@ -17,10 +17,18 @@ struct setting {
 	const char *key, *value; /* value NULL: a flag */
 };
 
-static const struct setting no_barrier = {"nobarrier", NULL}; /* a build is made durable once, at seal */
-static const struct setting settings[] = {
-        {"noinit_itable", NULL}, /* the tables of a sparse file, of a new thin device are zero */
-        {"errors", "remount-ro"},
+enum how { HOW_BUILD, HOW_DURABLE, HOW_LOOK };
+
+static const struct {
+	struct setting setting;
+	unsigned hows; /* bits */
+} settings[] = {
+        {{"nobarrier", NULL}, 1 << HOW_BUILD}, /* a build is made durable once, at seal */
+        /* the tables of a sparse file, of a new thin device are zero */
+        {{"noinit_itable", NULL}, 1 << HOW_BUILD | 1 << HOW_DURABLE},
+        {{"errors", "remount-ro"}, 1 << HOW_BUILD | 1 << HOW_DURABLE},
+        {{"ro", NULL}, 1 << HOW_LOOK},
+        {{"noload", NULL}, 1 << HOW_LOOK},
 };
 
 /* What the file system had to say about the failure: "e ext4: ..." lines behind the fsopen descriptor. */
@@ -42,7 +50,8 @@ static int fs_set(int fs, const struct setting *s)
 	return (int)syscall(SYS_fsconfig, fs, s->value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG, s->key, s->value, 0);
 }
 
-static int mount_ext4(const char *device, bool has_barriers, struct err *e)
+/* Returns the mount, attached nowhere. */
+static int mount_ext4(const char *device, enum how how, struct err *e)
 {
 	const struct setting source = {"source", device};
 	AUTO_CLOSE int fs = (int)syscall(SYS_fsopen, "ext4", FSOPEN_CLOEXEC);
@@ -51,17 +60,23 @@ static int mount_ext4(const char *device, bool has_barriers, struct err *e)
 		return err_sys(e, -errno, "start mounting an ext4");
 	if (fs_set(fs, &source) < 0)
 		return fs_error(e, fs, "name the device", device);
-	if (!has_barriers && fs_set(fs, &no_barrier) < 0)
-		return fs_error(e, fs, no_barrier.key, device);
 	for (size_t i = 0; i < ARRAY_LEN(settings); i++)
-		if (fs_set(fs, &settings[i]) < 0)
-			return fs_error(e, fs, settings[i].key, device);
+		if (settings[i].hows & 1u << how && fs_set(fs, &settings[i].setting) < 0)
+			return fs_error(e, fs, settings[i].setting.key, device);
 	if (syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
 		return fs_error(e, fs, "mount", device);
-	AUTO_CLOSE int mnt = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC,
-	        MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOATIME);
+	int mnt = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC,
+	        MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOATIME |
+	                (how == HOW_LOOK ? MOUNT_ATTR_RDONLY : 0));
+	return mnt < 0 ? fs_error(e, fs, "mount", device) : mnt;
+}
+
+static int mount_root(const char *device, enum how how, struct err *e)
+{
+	AUTO_CLOSE int mnt = mount_ext4(device, how, e);
+
 	if (mnt < 0)
-		return fs_error(e, fs, "mount", device);
+		return mnt;
 	/* Closing mnt takes the mount out of its own namespace; the root's descriptor keeps it alive and usable. */
 	int root = openat(mnt, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return root < 0 ? err_sys(e, -errno, "open the root of %s", device) : root;
@@ -69,12 +84,17 @@ static int mount_ext4(const char *device, bool has_barriers, struct err *e)
 
 int mount_detached(const char *device, struct err *e)
 {
-	return mount_ext4(device, false, e);
+	return mount_root(device, HOW_BUILD, e);
 }
 
 int mount_detached_durable(const char *device, struct err *e)
 {
-	return mount_ext4(device, true, e);
+	return mount_root(device, HOW_DURABLE, e);
+}
+
+int mount_detached_look(const char *device, struct err *e)
+{
+	return mount_root(device, HOW_LOOK, e);
 }
 
 static bool has_filesystem(const char *want)

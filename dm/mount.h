@@ -13,6 +13,9 @@ int mount_detached(const char *device, struct err *e);
 /* The same for an ext4 with a journal that outlives builds: with barriers. */
 int mount_detached_durable(const char *device, struct err *e);
 
+/* An ext4 that is not to be changed: read-only, its journal is not replayed. A descriptor of its root. */
+int mount_detached_look(const char *device, struct err *e);
+
 /* The kernel has ext4 and FUSE. */
 int mount_probe(struct err *e);
 

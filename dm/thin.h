@@ -29,6 +29,7 @@
 #include <stdbool.h>
 
 #include "dm.h"
+#include "dm/admin.h"
 #include "dm/volume.h"
 #include "ipc/message.h"
 #include "keys.h"
@@ -47,12 +48,13 @@ struct pool {
 	struct pool_row row;
 	pthread_mutex_t lock; /* one change at a time */
 	char refusal[256];    /* why it is not written to, "" if it is; under lock */
+	bool is_look;         /* STORE_LOOK: read-only, not recovered */
 };
 
 struct pool_layout {
 	uint64_t block_bytes;
 	uint64_t data_bytes;
-	const char *features; /* "1 error_if_no_space" */
+	const char *feature; /* "error_if_no_space" */
 };
 
 struct pool_usage {
@@ -102,6 +104,7 @@ struct tenant {
 	char id[TENANT_ID_MAX];
 	pthread_mutex_t lock; /* names in the pool: who makes a chain, a golden, a product */
 	bool is_open;
+	bool was_up;                      /* as in struct store */
 	atomic_uint users;                /* references; grows under the lock only */
 	atomic_int_least64_t last_use_ms; /* CLOCK_MONOTONIC, when a reference was given back */
 	struct device_row outer;          /* its thin volume */
@@ -114,6 +117,8 @@ struct store {
 	int dirfd, lock_fd, keys_fd;  /* own */
 	unsigned fetch_uid;
 	uint64_t cache_max_bytes, tenant_bytes, tenant_idle_ms;
+	enum store_access access;
+	bool was_up; /* LOOK: what a builderd left that was killed; it stays as it was */
 	struct master_key master;
 	struct volumes_db *db; /* owns */
 	struct pool outer;
@@ -209,5 +214,63 @@ int thin_rootfs_delete(struct store *s, const char *tenant, const char *build, u
 
 int thin_blob_dir(struct store *s, const char *tenant, struct err *e);
 int thin_trim(struct store *s, uint64_t *freed, struct err *e);
+
+/* --- thin_meta.c: what a pool's metadata says, by the programs of thin-provisioning-tools --------------------------
+ */
+
+struct meta_view {
+	struct pool *pool; /* borrowed; NULL: closed */
+	int fd;            /* owns: the metadata */
+	bool has_snapshot; /* of the metadata, in the pool; else the pool does not change */
+};
+
+struct meta_device {
+	uint32_t id;
+	uint64_t mapped, exclusive, shared; /* bytes */
+};
+
+/* While it is open the pool goes on working. One at a time; the others wait. */
+int meta_view_open(struct pool *p, struct meta_view *v, struct err *e);
+void meta_view_close(struct meta_view *v);
+
+/* All thin devices in the order of their ids. The caller frees *OUT. */
+int meta_devices(struct meta_view *v, struct meta_device **out, size_t *n, struct err *e);
+const struct meta_device *meta_device_find(const struct meta_device *devices, size_t n, uint32_t id);
+
+/* --- thin_admin*.c ---------------------------------------------------------------------------------------------------
+ */
+
+#define META_BLOCK 4096 /* a block of pool metadata */
+
+/* A tenant's pool, opened, and what kernel and database say of the devices in it. */
+struct thin_look {
+	struct store *s;
+	const char *tenant; /* borrowed */
+	struct tenant *t;   /* a reference */
+	struct pool_usage usage;
+	struct device_row *rows; /* owns */
+	size_t n_rows;
+	struct meta_device *devices; /* owns */
+	size_t n_devices;
+};
+
+/* -ENOENT with a sentence: there is no such tenant. */
+int thin_look_begin(struct store *s, const char *tenant, struct thin_look *l, struct err *e);
+void thin_look_end(struct thin_look *l);
+
+struct thin_found {
+	char tenant[TENANT_ID_MAX];
+	struct device_row dev;
+	unsigned n; /* that match as well */
+	int match;
+};
+
+/* The volume called ID, or beginning so, of the tenant that C names or of any. */
+int thin_volume_find(
+        struct store *s, const struct admin_call *c, const char *id, struct thin_found *out, struct err *e);
+/* Rows of the tenant that C names or of all, in the outer pool. The caller frees *OUT. */
+int thin_tenants_asked(struct store *s, const struct admin_call *c, struct device_row **out, size_t *n, struct err *e);
+
+int thin_admin(struct store *s, struct admin_call *c, struct err *e);
 
 #endif

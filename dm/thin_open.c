@@ -200,7 +200,7 @@ static int inner_up(struct store *s, struct tenant *t, bool is_new, struct err *
 {
 	struct split split = tenant_split(t->outer.size_bytes);
 	const struct pool_layout layout = {
-	        .block_bytes = INNER_BLOCK, .data_bytes = split.data, .features = "1 error_if_no_space"};
+	        .block_bytes = INNER_BLOCK, .data_bytes = split.data, .feature = "error_if_no_space"};
 	char crypt[128], meta[128];
 
 	path_of(crypt_name(s, t), crypt);
@@ -236,9 +236,9 @@ static int cache_mount(struct store *s, struct tenant *t, const struct device_ro
 	if (rc < 0)
 		return rc;
 	path_of(device_name(&t->pool, cache), path);
-	t->cache_fd = mount_detached_durable(path, e);
-	if (t->cache_fd < 0)
-		return t->cache_fd;
+	t->cache_fd = t->pool.is_look ? mount_detached_look(path, e) : mount_detached_durable(path, e);
+	if (t->cache_fd < 0 || t->pool.is_look)
+		return t->cache_fd < 0 ? t->cache_fd : 0;
 	if ((mkdirat(t->cache_fd, "blobs", 0700) < 0 && errno != EEXIST) ||
 	        (mkdirat(t->cache_fd, "metadata", 0700) < 0 && errno != EEXIST) ||
 	        fchownat(t->cache_fd, "blobs", s->fetch_uid, s->fetch_uid, AT_SYMLINK_NOFOLLOW) < 0)
@@ -382,7 +382,7 @@ int stack_open(struct store *s, struct tenant *t, struct err *e)
 		return rc;
 	t->pool.db = s->db;
 	rc = inner_up(s, t, false, e);
-	if (rc == 0)
+	if (rc == 0 && !t->pool.is_look)
 		rc = tenant_recover(t, e);
 	if (rc == 0 && volumes_db_device_get(s->db, t->pool.row.id, "cache", "cache", &cache, e) < 0)
 		rc = err_set(e, -EUCLEAN, "volumes.db has no cache of tenant %s", t->id);

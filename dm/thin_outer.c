@@ -71,11 +71,12 @@ static int device_size(const char *path, int *fd, uint64_t *bytes, struct err *e
 
 static int loop_file_open(struct medium *m, const struct store_options *o, struct err *e)
 {
+	bool may_make = o->access == STORE_SERVE;
 	struct stat st;
 
 	m->is_loop = true;
 	m->path = o->dm_loop_file;
-	m->fd = open(m->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	m->fd = open(m->path, O_RDWR | (may_make ? O_CREAT : 0) | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (m->fd < 0 || fstat(m->fd, &st) < 0)
 		return err_sys(e, -errno, "open the loop file %s", m->path);
 	if (!S_ISREG(st.st_mode))
@@ -273,13 +274,21 @@ int outer_up(struct store *s, const struct store_options *o, struct err *e)
 	if (rc < 0)
 		return rc;
 	s->outer.db = s->db;
+	if (!rc && s->access != STORE_SERVE)
+		return err_set(e, -ENODEV, "%s holds no pool of builderd's", m.path);
 	rc = rc ? adopt(s, &m, &l, e) : set_up(s, &m, &l, e);
+	if (rc < 0)
+		return rc;
+	s->outer.is_look = s->access == STORE_LOOK;
+	struct dm_state pool;
+	rc = dm_state_get(thin_name(&s->outer.row, "pool", 0).text, &pool, e);
+	s->was_up = rc == 0 && pool.exists && s->access == STORE_LOOK;
 	if (rc < 0)
 		return rc;
 	rc = m.is_loop ? loop_linears_up(s, &m, &l, e) : linears_up(s, &m, &l, m.path, e);
 	/* A full pool makes writers wait, for an operator to enlarge it; admission keeps room (thin_volume.c). */
 	const struct pool_layout layout = {
-	        .block_bytes = BLOCK, .data_bytes = le64toh(l.data_bytes), .features = "1 skip_block_zeroing"};
+	        .block_bytes = BLOCK, .data_bytes = le64toh(l.data_bytes), .feature = "skip_block_zeroing"};
 	return rc < 0 ? rc : pool_up(&s->outer, &layout, e);
 }
 
@@ -287,6 +296,6 @@ void outer_down(struct store *s)
 {
 	struct err e = ERR_INIT;
 
-	if (s->outer.db && pool_down(&s->outer, &e) < 0)
+	if (s->outer.db && !s->was_up && pool_down(&s->outer, &e) < 0)
 		log_warn("the pool stays up", KV("error", e.msg));
 }

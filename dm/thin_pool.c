@@ -312,11 +312,16 @@ int pool_up(struct pool *p, const struct pool_layout *l, struct err *e)
 	struct pool_usage u;
 
 	p->refusal[0] = 0;
-	snprintf(params, sizeof(params), DM_DIR "%s " DM_DIR "%s %" PRIu64 " 0 %s", thin_name(&p->row, "meta", 0).text,
-	        thin_name(&p->row, "data", 0).text, l->block_bytes / DM_SECTOR, l->features);
+	snprintf(params, sizeof(params), DM_DIR "%s " DM_DIR "%s %" PRIu64 " 0 %s%s",
+	        thin_name(&p->row, "meta", 0).text, thin_name(&p->row, "data", 0).text, l->block_bytes / DM_SECTOR,
+	        p->is_look ? "2 read_only " : "1 ", l->feature);
 	int rc = thin_activate(&p->row, "pool", 0, &t, e);
 	if (rc == 0)
 		rc = pool_usage_get(p, &u, e);
+	if (rc == 0 && p->is_look) {
+		snprintf(p->refusal, sizeof(p->refusal), "it was opened to be looked at");
+		return 0;
+	}
 	if (rc == 0)
 		rc = state_check(p, &u, e);
 	if (rc == 0 && !p->refusal[0])

@@ -50,6 +50,8 @@ static int state_dir_open(struct store *s, const struct store_options *o, struct
 		return err_set(e, -EINVAL,
 		        "state directory \"%.200s\": expected an absolute path shorter than %zu bytes", o->state_dir,
 		        sizeof(s->dir) - 4);
+	if (s->access != STORE_SERVE && access(s->dir, F_OK) < 0)
+		return err_sys(e, -errno, "no builderd has kept its storage below %s", o->state_dir);
 	if (mkdir(o->state_dir, 0700) < 0 && errno != EEXIST)
 		return err_sys(e, -errno, "make the state directory %s", o->state_dir);
 	int rc = directory_open(AT_FDCWD, s->dir, &s->dirfd, e);
@@ -79,7 +81,7 @@ static int master_key_open(struct store *s, const struct store_options *o, struc
 		if (rc == 0)
 			return err_set(e, -ENOENT,
 			        "the master key %s is missing: without it the tenants' storage cannot be opened", path);
-		if (rc != -ENOENT)
+		if (rc != -ENOENT || s->access != STORE_SERVE)
 			return rc;
 		rc = keys_master_make(path, e);
 		if (rc == 0)
@@ -114,6 +116,7 @@ static int thin_open(const struct store_options *o, struct store **out, struct e
 
 	dm_init();
 	s->dirfd = s->lock_fd = s->keys_fd = -1;
+	s->access = o->access;
 	s->fetch_uid = o->fetch_uid;
 	s->cache_max_bytes = o->cache_max_bytes;
 	s->tenant_bytes = o->dm_tenant_bytes;
@@ -121,6 +124,8 @@ static int thin_open(const struct store_options *o, struct store **out, struct e
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_mutex_init(&s->outer.lock, NULL);
 	int rc = state_dir_open(s, o, e);
+	if (rc == 0 && s->access != STORE_SERVE && faccessat(s->dirfd, "volumes.db", F_OK, 0) < 0)
+		rc = err_sys(e, -errno, "%s/volumes.db cannot be opened", s->dir);
 	if (rc == 0) {
 		snprintf(db_path, sizeof(db_path), "%s/volumes.db", s->dir);
 		rc = volumes_db_open(db_path, &s->db, e);
@@ -129,7 +134,7 @@ static int thin_open(const struct store_options *o, struct store **out, struct e
 		rc = master_key_open(s, o, e);
 	if (rc == 0)
 		rc = outer_up(s, o, e);
-	if (rc == 0)
+	if (rc == 0 && s->access == STORE_SERVE)
 		rc = tenants_open(s, e);
 	if (rc < 0) {
 		thin_close(s);
@@ -173,4 +178,5 @@ const struct volume_ops volume_dm_ops = {
         .rootfs_open = thin_rootfs_open,
         .rootfs_delete = thin_rootfs_delete,
         .trim = thin_trim,
+        .admin = thin_admin,
 };

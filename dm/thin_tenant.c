@@ -20,6 +20,19 @@
 
 #define IDLE_LOOK_MAX_MS 30000
 
+/* To be looked at: what is up already stays up afterwards. */
+static int look_begin(struct store *s, struct tenant *t, struct err *e)
+{
+	struct dm_state crypt;
+
+	t->pool.is_look = s->access == STORE_LOOK;
+	if (!t->pool.is_look)
+		return 0;
+	int rc = dm_state_get(thin_name(&s->outer.row, "crypt", t->outer.id).text, &crypt, e);
+	t->was_up = rc == 0 && crypt.exists;
+	return rc;
+}
+
 /* Under t->lock. */
 static int tenant_ensure(struct store *s, struct tenant *t, bool may_create, struct err *e)
 {
@@ -30,15 +43,18 @@ static int tenant_ensure(struct store *s, struct tenant *t, bool may_create, str
 		return 0;
 	rc = volumes_db_device_get(s->db, s->outer.row.id, "tenant", t->id, &t->outer, e);
 	bool exists = rc == 0 && t->outer.is_ready;
-	if (rc == 0 && !exists)
+	if (rc == 0 && !exists && s->access != STORE_LOOK)
 		rc = stack_wreck_remove(s, t, e);
+	if (rc == 0)
+		rc = look_begin(s, t, e);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
 	if (!exists && !may_create)
 		return -ENOENT;
 	rc = exists ? stack_open(s, t, e) : stack_make(s, t, e);
 	if (rc < 0) {
-		stack_down(s, t, &ignored);
+		if (!t->was_up)
+			stack_down(s, t, &ignored);
 		t->pool.db = NULL;
 		return err_wrap(e, "open the storage of tenant %s", t->id);
 	}
@@ -219,7 +235,7 @@ bool tenants_close(struct store *s)
 		struct tenant *t = s->tenants;
 		struct err e = ERR_INIT;
 		s->tenants = t->next;
-		int rc = t->is_open ? stack_down(s, t, &e) : 0;
+		int rc = t->is_open && !t->was_up ? stack_down(s, t, &e) : 0;
 		if (rc < 0)
 			log_warn("a tenant's storage stays up", KV("tenant", t->id), KV("error", e.msg));
 		else if (rc > 0)

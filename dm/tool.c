@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <linux/sched.h>
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/loop.h"
 #include "dm/volume.h"
@@ -38,8 +39,9 @@ int tool_stop_check(struct err *e)
 }
 
 /* Between clone and exec: async-signal-safe calls only, builderd has threads. */
-static _Noreturn void child_run(const char *const *argv, int fd, int out)
+static _Noreturn void child_run(const char *const *argv, const int fds[2], int out)
 {
+	const int last = fds[1] < 0 ? TOOL_FD : TOOL_FD + 1;
 	/* No mke2fs.conf: what an image looks like is our decision, not the host's. */
 	const char *const env[] = {"PATH=/sbin:/usr/sbin:/bin:/usr/bin", "LC_ALL=C", "MKE2FS_CONFIG=/dev/null",
 	        "E2FSCK_CONFIG=/dev/null", "MKE2FS_SKIP_CHECK_MSG=1", NULL};
@@ -48,8 +50,8 @@ static _Noreturn void child_run(const char *const *argv, int fd, int out)
 	sigset_t no_signals;
 
 	sigemptyset(&no_signals);
-	if (dup2(fd, TOOL_FD) < 0 || in < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0 ||
-	        syscall(SYS_close_range, TOOL_FD + 1, ~0u, 0) < 0)
+	if (dup2(fds[0], TOOL_FD) < 0 || (last > TOOL_FD && dup2(fds[1], last) < 0) || in < 0 || dup2(in, 0) < 0 ||
+	        dup2(out, 1) < 0 || dup2(out, 2) < 0 || syscall(SYS_close_range, last + 1, ~0u, 0) < 0)
 		_exit(126);
 	setrlimit(RLIMIT_AS, &space);
 	setrlimit(RLIMIT_CORE, &none);
@@ -64,7 +66,7 @@ static _Noreturn void child_run(const char *const *argv, int fd, int out)
 	_exit(127);
 }
 
-static int child_clone(const char *const *argv, int fd, int out, int *pidfd)
+static int child_clone(const char *const *argv, const int fds[2], int out, int *pidfd)
 {
 	struct clone_args args = {.flags = CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)pidfd, .exit_signal = SIGCHLD};
 	sigset_t all, saved;
@@ -73,7 +75,7 @@ static int child_clone(const char *const *argv, int fd, int out, int *pidfd)
 	pthread_sigmask(SIG_SETMASK, &all, &saved);
 	long pid = syscall(SYS_clone3, &args, sizeof(args));
 	if (pid == 0)
-		child_run(argv, fd, out);
+		child_run(argv, fds, out);
 	int rc = pid < 0 ? -errno : (int)pid;
 	pthread_sigmask(SIG_SETMASK, &saved, NULL);
 	return rc;
@@ -94,7 +96,7 @@ static void text_append(struct tool_result *r, const char *data, size_t n)
 }
 
 /* Until the program closes its output. -ETIMEDOUT: the time is over, -ECANCELED: the thread is to stop. */
-static int output_read(int fd, int64_t deadline, struct tool_result *r)
+static int output_read(int fd, int64_t deadline, struct tool_result *r, struct buf *said, size_t max)
 {
 	char data[1024];
 
@@ -112,31 +114,22 @@ static int output_read(int fd, int64_t deadline, struct tool_result *r)
 			return 0;
 		if (n > 0)
 			text_append(r, data, (size_t)n);
+		if (n > 0 && said)
+			buf_append(said, data, (size_t)n < max - said->len ? (size_t)n : max - said->len);
 	}
 }
 
-int tool_run(const char *const *argv, int fd, int timeout_ms, struct tool_result *out, struct err *e)
+/* Above what the program gets, or the child's dup2 calls could overwrite each other's sources. */
+static int copy_above(int fd)
 {
-	int64_t deadline = time_mono_ms() + timeout_ms;
-	AUTO_CLOSE int pidfd = -1;
-	int ends[2];
+	return fcntl(fd, F_DUPFD_CLOEXEC, TOOL_FD + 2);
+}
 
-	*out = (struct tool_result){0};
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return err_sys(e, -errno, "make a pipe for %s", argv[0]);
-	AUTO_CLOSE int rd = ends[0];
-	AUTO_CLOSE int wr = ends[1];
-	/* Above TOOL_FD, or the child's dup2 calls could overwrite each other's sources. */
-	AUTO_CLOSE int image = fcntl(fd, F_DUPFD_CLOEXEC, TOOL_FD + 1);
-	AUTO_CLOSE int output = fcntl(wr, F_DUPFD_CLOEXEC, TOOL_FD + 1);
-	if (image < 0 || output < 0)
-		return err_sys(e, -errno, "copy a descriptor for %s", argv[0]);
-	int pid = child_clone(argv, image, output, &pidfd);
-	if (pid < 0)
-		return err_sys(e, pid, "start %s", argv[0]);
-	cleanup_close(&wr);
-	cleanup_close(&output);
-	int rc = output_read(rd, deadline, out);
+static int output_follow(const char *const *argv, int pidfd, int pid, int rd, int timeout_ms, struct tool_result *out,
+        struct buf *said, size_t max, struct err *e)
+{
+	int rc = output_read(rd, time_mono_ms() + timeout_ms, out, said, max);
+
 	if (rc < 0)
 		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
 	while (waitpid(pid, &out->status, 0) < 0 && errno == EINTR)
@@ -146,8 +139,44 @@ int tool_run(const char *const *argv, int fd, int timeout_ms, struct tool_result
 	if (rc < 0)
 		return err_set(e, rc, "%s took longer than %d ms", argv[0], timeout_ms);
 	if (WIFEXITED(out->status) && WEXITSTATUS(out->status) == 127)
-		return err_set(e, -ENOENT, "%s cannot be executed: install e2fsprogs", argv[0]);
+		return err_set(
+		        e, -ENOENT, "%s cannot be executed: install e2fsprogs and thin-provisioning-tools", argv[0]);
 	return 0;
+}
+
+int tool_run_2(const char *const *argv, int fd, int fd_2, int timeout_ms, size_t max, char **said,
+        struct tool_result *out, struct err *e)
+{
+	AUTO_CLOSE int pidfd = -1;
+	AUTO_BUF struct buf all = {0};
+	int ends[2];
+
+	*out = (struct tool_result){0};
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_sys(e, -errno, "make a pipe for %s", argv[0]);
+	AUTO_CLOSE int rd = ends[0];
+	AUTO_CLOSE int wr = ends[1];
+	AUTO_CLOSE int image = copy_above(fd);
+	AUTO_CLOSE int image_2 = fd_2 < 0 ? -1 : copy_above(fd_2);
+	AUTO_CLOSE int output = copy_above(wr);
+	if (image < 0 || output < 0 || (fd_2 >= 0 && image_2 < 0))
+		return err_sys(e, -errno, "copy a descriptor for %s", argv[0]);
+	int pid = child_clone(argv, (const int[2]){image, image_2}, output, &pidfd);
+	if (pid < 0)
+		return err_sys(e, pid, "start %s", argv[0]);
+	cleanup_close(&wr);
+	cleanup_close(&output);
+	int rc = output_follow(argv, pidfd, pid, rd, timeout_ms, out, said ? &all : NULL, max, e);
+	if (rc == 0 && said) {
+		buf_cstr(&all);
+		*said = STEAL(&all.data);
+	}
+	return rc;
+}
+
+int tool_run(const char *const *argv, int fd, int timeout_ms, struct tool_result *out, struct err *e)
+{
+	return tool_run_2(argv, fd, -1, timeout_ms, 0, NULL, out, e);
 }
 
 int tool_succeeded(const struct tool_result *r)

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Run one of e2fsprogs' programs on an image, without rights: as nobody, with limits, a time bound, one descriptor. */
+/* Run one of the programs of e2fsprogs or thin-provisioning-tools on an image, without rights: as nobody, with limits,
+ * a time bound, one descriptor. */
 #ifndef DM_TOOL_H
 #define DM_TOOL_H
+
+#include <stddef.h>
 
 #include "base/err.h"
 
 /* In argv, the path by which the program finds the image; its descriptor is TOOL_FD there. */
 #define TOOL_FD 3
 #define TOOL_PATH "/proc/self/fd/3"
+#define TOOL_PATH_2 "/proc/self/fd/4"
 
 struct tool_result {
 	int status;     /* wait status */
@@ -18,6 +22,11 @@ struct tool_result {
  * must allow that. 0: it ended, *OUT says how; -ETIMEDOUT: it was killed after TIMEOUT_MS; -ECANCELED: it was killed
  * because the thread is to stop (volume_stop_fd_set). */
 int tool_run(const char *const *argv, int fd, int timeout_ms, struct tool_result *out, struct err *e);
+
+/* The same with a second one, FD_2 (-1: none) as descriptor 4, and all that it says, at most MAX bytes, NUL-terminated,
+ * in *SAID (NULL: not wanted), which the caller frees. */
+int tool_run_2(const char *const *argv, int fd, int fd_2, int timeout_ms, size_t max, char **said,
+        struct tool_result *out, struct err *e);
 
 /* Between the steps of other long work: -ECANCELED with a sentence once the thread is to stop, else 0. */
 int tool_stop_check(struct err *e);

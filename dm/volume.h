@@ -22,7 +22,16 @@
 struct store;  /* an open backend */
 struct volume; /* a build's writable volume; one thread uses it */
 
+struct admin_call; /* dm/admin.h */
+
+enum store_access {
+	STORE_SERVE,  /* builderd: set up what is missing, recover, open every tenant */
+	STORE_CHANGE, /* an admin while no builderd runs: recover what is asked for; nothing is set up */
+	STORE_LOOK    /* the same, and nothing is changed: no recovery, pools are read-only */
+};
+
 struct store_options {
+	enum store_access access;
 	const char *state_dir;    /* absolute */
 	unsigned fetch_uid;       /* owner of the blob directories */
 	uint64_t cache_max_bytes; /* blobs and chains that no build uses may take this much */
@@ -121,6 +130,9 @@ struct volume_ops {
 
 	/* Bring the caches below cache_max_bytes, oldest use first. */
 	int (*trim)(struct store *s, uint64_t *freed, struct err *e);
+
+	/* An administrator's command, through admin_run() (dm/admin.h). From any thread. */
+	int (*admin)(struct store *s, struct admin_call *c, struct err *e);
 };
 
 /* FD (an eventfd, say; borrowed, -1: none) speaks for the calling thread: once it is readable, what a backend does for

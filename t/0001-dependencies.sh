@@ -21,6 +21,7 @@ declare -A may_include=(
 	[src/api]="base digest json ipc sandbox build store proto"
 	[src/monitor]="base digest ipc sandbox build dm"
 	[tools]="base digest json ipc build proto"
+	[tools/volume]="base digest json ipc build dm tools"
 )
 
 # Foreign header (a prefix) -> folders where one source file may include it.
@@ -38,6 +39,7 @@ declare -A may_link=(
 	[builderd-fetch]="crypto seccomp jansson curl"
 	[builderd-unpack]="crypto seccomp jansson zstd z isal"
 	[builderd-fs]="crypto seccomp fuse3"
+	[builder-volume]="crypto cryptsetup devmapper jansson sqlite3"
 	[builderctl]="crypto jansson curl protobuf-c"
 	[metald-init]=""
 )

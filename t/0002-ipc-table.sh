@@ -12,7 +12,7 @@ code=$(sed -n 's/^\tX(\([A-Z_]*, "[a-z-]*".*\)) *\\*$/\1/p' "$top/src/ipc/messag
 		gsub(/"/, "", $2); sub(/ROLE_/, "", $3); from = tolower($3); sub(/monitor/, "builderd", from)
 		print $2, from, state[$4], $5 == "true" ? "yes" : "no", $7 == $8 ? $7 : $7 "–" $8
 	}')
-pages=$(awk -F ' *[|] *' '/^\| [a-z]+-?[a-z]* \| (builderd|api|fetch|unpack|fs) \|/ {
+pages=$(awk -F ' *[|] *' '/^\| [a-z]+-?[a-z]* \| (builderd|api|fetch|unpack|fs|admin) \|/ {
 	gsub(/, /, ",", $4); print $2, $3, $4, $5 == "yes" ? "yes" : "no", $6}' "$top/doc/ipc.md")
 like "$(wc -l <<<"$code")" '^[3-9][0-9]$' "the table can be read from the header"
 is "$(diff <(echo "$code") <(echo "$pages"))" "" "header and page say the same"

@@ -68,6 +68,8 @@ static const struct option options[] = {
         TEXT("TLS_PROXY", tls_proxy, "",
                 "address,... of the proxy that ends TLS in front of builderd: with it any ADDRESS is taken, and only "
                 "connections from there and from loopback are served"),
+        TEXT("VOLUME_SOCKET", volume_socket, "STATE_DIR/volume.sock",
+                "Unix socket of builder-volume, for root; a leading STATE_DIR is that directory; empty = none"),
         TEXT("CORS_ALLOWED_ORIGINS", allowed_origins, "",
                 "web origins whose pages may call: https://a.example,... or *; empty = none"),
         BOOL("REFLECTION", reflection, "true",
@@ -332,6 +334,15 @@ static int check_whole(const struct config *c, struct err *e)
 	return check_tiers(c, e);
 }
 
+/* A leading "STATE_DIR/" in *PATH is that directory. */
+static void state_dir_expand(char **path, const char *state_dir)
+{
+	if (strncmp(*path, "STATE_DIR/", strlen("STATE_DIR/")) != 0)
+		return;
+	AUTO_FREE char *relative = *path;
+	*path = xasprintf("%s%s", state_dir, relative + strlen("STATE_DIR"));
+}
+
 int config_load(struct config *c, const char *file, char *const *environ_list, struct err *e)
 {
 	int rc = 0;
@@ -348,10 +359,8 @@ int config_load(struct config *c, const char *file, char *const *environ_list, s
 		rc = check_whole(c, e);
 	if (rc < 0)
 		return rc;
-	if (!strncmp(c->api_socket, "STATE_DIR/", strlen("STATE_DIR/"))) {
-		AUTO_FREE char *relative = c->api_socket;
-		c->api_socket = xasprintf("%s%s", c->state_dir, relative + strlen("STATE_DIR"));
-	}
+	state_dir_expand(&c->api_socket, c->state_dir);
+	state_dir_expand(&c->volume_socket, c->state_dir);
 	if (!c->database_dir[0]) {
 		free(c->database_dir);
 		c->database_dir = xasprintf("%s/jobs", c->state_dir);

@@ -23,6 +23,7 @@ struct config {
 	uint64_t port;             /* PORT, 0 = any free one */
 	char *api_socket;          /* API_SOCKET: a Unix socket for clients of this host, "" = none */
 	uint64_t metald_uid;       /* METALD_UID: the VM manager's user on that socket, 0 = root only */
+	char *volume_socket;       /* VOLUME_SOCKET: a Unix socket for builder-volume, "" = none */
 	char *allowed_origins;     /* CORS_ALLOWED_ORIGINS: https://a.example,... or *; "" = none */
 	char *tls_cert_file;       /* TLS_CERT_FILE: PEM, "" = no TLS */
 	char *tls_key_file;        /* TLS_KEY_FILE */

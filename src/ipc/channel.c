@@ -167,8 +167,12 @@ static void take_fds(struct message *m, struct msghdr *mh)
 
 static int breach(struct err *e, const struct channel *c, const char *why, uint32_t type)
 {
-	static const char *const roles[ROLE_COUNT] = {
-	        "builderd", "builderd-api", "builderd-fetch", "builderd-unpack", "builderd-fs"};
+	static const char *const roles[] = {[ROLE_MONITOR] = "builderd",
+	        [ROLE_API] = "builderd-api",
+	        [ROLE_FETCH] = "builderd-fetch",
+	        [ROLE_UNPACK] = "builderd-unpack",
+	        [ROLE_FS] = "builderd-fs",
+	        [ROLE_ADMIN] = "builder-volume"};
 
 	return err_kind_set(e, -EPROTO, ERR_KIND_INTERNAL, "%s broke the protocol: %s (message %s, type %u)",
 	        roles[c->peer], why, msg_name(type), type);

@@ -25,7 +25,15 @@
 #define IMAGE_LAYERS_MAX 127
 
 /* Who may send a message to builderd; ROLE_MONITOR is builderd itself. */
-enum role { ROLE_MONITOR, ROLE_API, ROLE_FETCH, ROLE_UNPACK, ROLE_FS, ROLE_COUNT };
+enum role {
+	ROLE_MONITOR,
+	ROLE_API,
+	ROLE_FETCH,
+	ROLE_UNPACK,
+	ROLE_FS,
+	ROLE_COUNT,             /* of the programs that builderd starts, and itself */
+	ROLE_ADMIN = ROLE_COUNT /* builder-volume: it connects */
+};
 
 /* Where a conversation stands. Bits: a table row lists every state in which its message is legal. */
 enum msg_state {
@@ -274,6 +282,32 @@ struct msg_fail {
 	struct err err;
 };
 
+/* --- builder-volume <-> builderd, over VOLUME_SOCKET: one request, progress, one answer ----------------------------
+ */
+
+#define ADMIN_ID_MAX 136 /* a chain's hex digits */
+
+enum admin_command { ADMIN_LS, ADMIN_DF, ADMIN_INSPECT, ADMIN_COMMAND_COUNT };
+
+/* dm/admin.h says which command takes what. fds: as its row there says. */
+struct msg_admin_request {
+	uint32_t command; /* enum admin_command */
+	uint32_t flags;   /* ADMIN_* */
+	char tenant[TENANT_ID_MAX];
+	char id[ADMIN_ID_MAX], parent[ADMIN_ID_MAX]; /* of volumes: a build, or a chain's first hex digits */
+	uint64_t bytes;
+};
+
+struct msg_admin_progress {
+	char text[160];
+	uint64_t done, total; /* total 0: not known */
+};
+
+/* fds: when there is an answer: [0] sealed memfd with one JSON object; MOUNT: [1] the mount, attached nowhere. */
+struct msg_admin_answer {
+	struct err err; /* code 0: done */
+};
+
 #define MSG_NR (MSG_STATE_NEW | MSG_STATE_RUNNING)
 #define MSG_RP (MSG_STATE_RUNNING | MSG_STATE_PLANNED)
 #define MSG_NRP (MSG_NR | MSG_STATE_PLANNED)
@@ -316,7 +350,10 @@ struct msg_fail {
 	X(FS_GROW, "fs-grow", ROLE_FS, MSG_STATE_RUNNING, false, struct msg_fs_grow, 0, 0)                             \
 	X(FS_DONE, "fs-done", ROLE_FS, MSG_STATE_RUNNING, true, struct msg_fs_done, 0, 0)                              \
 	X(FS_LOG, "fs-log", ROLE_FS, MSG_STATE_RUNNING, false, struct msg_build_log, 0, 0)                             \
-	X(FS_FAIL, "fs-fail", ROLE_FS, MSG_NR, true, struct msg_fail, 0, 0)
+	X(FS_FAIL, "fs-fail", ROLE_FS, MSG_NR, true, struct msg_fail, 0, 0)                                            \
+	X(ADMIN_REQUEST, "admin-request", ROLE_ADMIN, MSG_STATE_NEW, true, struct msg_admin_request, 0, 1)             \
+	X(ADMIN_PROGRESS, "admin-progress", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_admin_progress, 0, 0)   \
+	X(ADMIN_ANSWER, "admin-answer", ROLE_MONITOR, MSG_STATE_RUNNING, true, struct msg_admin_answer, 0, 2)
 
 enum msg_type {
 	MSG_NONE,

@@ -19,43 +19,17 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "digest/hash.h"
+#include "dm/backend.h"
 #include "monitor/build.h"
 
 #define STORAGE_REPORT_MS 10000
 
-/* In the order in which "auto" takes them. */
-static const struct volume_ops *const backends[] = {&volume_dm_ops, &volume_file_ops};
-
-static struct store_options store_options(const struct config *c)
-{
-	return (struct store_options){.state_dir = c->state_dir,
-	        .fetch_uid = CONFIG_UID_FETCH(c),
-	        .cache_max_bytes = c->cache_max_size_gb << 30,
-	        .dm_data_device = c->dm_data_device,
-	        .dm_metadata_device = c->dm_metadata_device,
-	        .dm_loop_file = c->dm_loop_file,
-	        .dm_loop_bytes = c->dm_loop_size_gb << 30,
-	        .dm_master_key_file = c->dm_master_key_file,
-	        .dm_tenant_bytes = c->dm_tenant_size_gb << 30,
-	        .dm_tenant_idle_ms = c->dm_tenant_idle_minutes * 60 * 1000};
-}
-
-/* Who names a pool wants its encryption: "auto" never takes the clear-text backend in its place. */
-static bool backend_is_wanted(const struct config *c, const struct volume_ops *ops)
-{
-	const char *want = c->storage_backend;
-
-	if (!strcmp(want, "auto") && (c->dm_data_device[0] || c->dm_loop_file[0]))
-		want = "dm";
-	return !strcmp(want, "auto") || !strcmp(want, ops->name);
-}
-
 int monitor_check_host(const struct config *c)
 {
-	const struct store_options o = store_options(c);
+	const struct store_options o = backend_options(c);
 	const char *chosen = NULL;
 
-	for (size_t i = 0; i < ARRAY_LEN(backends); i++) {
+	for (size_t i = 0; i < BACKENDS; i++) {
 		struct err e = ERR_INIT;
 		bool is_wanted = backend_is_wanted(c, backends[i]);
 		int rc = backends[i]->probe(&o, &e);
@@ -69,9 +43,9 @@ int monitor_check_host(const struct config *c)
 
 static int backend_choose(struct monitor *m, struct err *e)
 {
-	const struct store_options o = store_options(&m->config);
+	const struct store_options o = backend_options(&m->config);
 
-	for (size_t i = 0; i < ARRAY_LEN(backends) && !m->ops; i++) {
+	for (size_t i = 0; i < BACKENDS && !m->ops; i++) {
 		if (!backend_is_wanted(&m->config, backends[i]))
 			continue;
 		int rc = backends[i]->probe(&o, e);
@@ -228,6 +202,7 @@ static void shut_down(struct monitor *m)
 {
 	m->is_stopping = true;
 	api_socket_close(m);
+	admin_end(m);
 	monitor_posts_send(m);
 	api_end(m, (int)m->config.shutdown_timeout_ms);
 	while (m->builds) {
@@ -243,7 +218,7 @@ static void shut_down(struct monitor *m)
 
 int monitor_run(struct monitor *m, struct err *e)
 {
-	m->local_images_fd = m->init_fd = m->api_socket_fd = m->signal_fd = m->wake_fd = -1;
+	m->local_images_fd = m->init_fd = m->api_socket_fd = m->admin.fd = m->signal_fd = m->wake_fd = -1;
 	m->api.channel.fd = m->api.pidfd = -1;
 	m->posts_tail = &m->posts;
 	pthread_mutex_init(&m->post_lock, NULL);
@@ -260,9 +235,12 @@ int monitor_run(struct monitor *m, struct err *e)
 	if (rc >= 0)
 		rc = loop_setup(m, e);
 	if (rc >= 0)
+		rc = admin_start(m, e);
+	if (rc >= 0)
 		rc = api_start(m, e);
 	if (rc < 0) {
 		api_socket_close(m);
+		admin_end(m);
 		return rc;
 	}
 	rc = loop_run(m->loop);

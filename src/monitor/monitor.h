@@ -20,6 +20,16 @@
 
 struct build;
 
+/* builder-volume's connections (admin.c). */
+struct admin_clients {
+	int fd; /* owns: VOLUME_SOCKET, -1: none */
+	struct loop_source *source;
+	pthread_mutex_t lock;
+	pthread_cond_t ended;
+	unsigned n;                /* under lock */
+	struct admin_client *list; /* under lock: each has a thread */
+};
+
 struct monitor {
 	struct config config;
 	char **child_env; /* owns */
@@ -41,6 +51,8 @@ struct monitor {
 	struct build *builds; /* main thread only */
 	unsigned n_builds;
 	struct msg_storage storage_sent;
+
+	struct admin_clients admin;
 
 	pthread_mutex_t post_lock;
 	unsigned n_deletions; /* under post_lock: threads that delete a rootfs */
@@ -71,6 +83,11 @@ void api_storage_report(struct monitor *m);
 void api_tls_reload(struct monitor *m);
 /* Until no deletion is under way. */
 void api_deletions_wait(struct monitor *m);
+
+/* admin.c: VOLUME_SOCKET of the configuration, for builder-volume. */
+int admin_start(struct monitor *m, struct err *e);
+/* Nobody new; those who are there are stopped, as far as their commands can be, and waited for. */
+void admin_end(struct monitor *m);
 
 /* api_socket.c: API_SOCKET of the configuration, if there is one. */
 int api_socket_open(struct monitor *m, struct err *e);

@@ -26,9 +26,9 @@
 #include "dm/dm.h"
 #include "dm/volume.h"
 
-#define TENANT "acme"
 #define MIB (1024 * 1024)
 
+static const char *tenant = "acme"; /* or DRIVE_TENANT */
 static const struct volume_ops *ops = &volume_file_ops;
 static struct store *store;
 static struct store_options options;
@@ -89,7 +89,7 @@ static int do_create(char **a, struct err *e)
 {
 	struct digest parent = key_of(a[1]);
 
-	return ops->create(store, TENANT, a[0], strcmp(a[1], "-") ? &parent : NULL, mib(a[2]), strtoull(a[3], NULL, 10),
+	return ops->create(store, tenant, a[0], strcmp(a[1], "-") ? &parent : NULL, mib(a[2]), strtoull(a[3], NULL, 10),
 	        &volume, e);
 }
 
@@ -204,7 +204,7 @@ static int do_find(char **a, struct err *e)
 {
 	struct digest key = key_of(a[0]);
 	struct chain_info info;
-	int rc = ops->chain_find(store, TENANT, &key, &info, e);
+	int rc = ops->chain_find(store, tenant, &key, &info, e);
 
 	if (rc == 0)
 		printf("found %ju %ju %ju\n", (uintmax_t)info.used_bytes, (uintmax_t)info.used_inodes,
@@ -220,7 +220,7 @@ static int do_share(char **a, struct err *e)
 	struct rootfs_info info;
 	AUTO_FREE char *metadata = NULL;
 	size_t len;
-	int rc = ops->share(store, TENANT, a[0], &key, &info, &metadata, &len, e);
+	int rc = ops->share(store, tenant, a[0], &key, &info, &metadata, &len, e);
 
 	if (rc == 0)
 		printf("shared %s %.*s\n", info.path, (int)len, metadata);
@@ -232,7 +232,7 @@ static int do_share(char **a, struct err *e)
 static int do_open(char **a, struct err *e)
 {
 	struct rootfs_info info;
-	AUTO_CLOSE int fd = ops->rootfs_open(store, TENANT, a[0], &info, e);
+	AUTO_CLOSE int fd = ops->rootfs_open(store, tenant, a[0], &info, e);
 
 	if (fd >= 0)
 		printf("opened %s %ju\n", info.path, (uintmax_t)info.size_bytes);
@@ -242,7 +242,7 @@ static int do_open(char **a, struct err *e)
 static int do_delete(char **a, struct err *e)
 {
 	uint64_t freed;
-	int rc = ops->rootfs_delete(store, TENANT, a[0], &freed, e);
+	int rc = ops->rootfs_delete(store, tenant, a[0], &freed, e);
 
 	if (rc == 0)
 		printf("freed %ju MiB\n", (uintmax_t)freed / MIB);
@@ -251,7 +251,7 @@ static int do_delete(char **a, struct err *e)
 
 static int do_blob(char **a, struct err *e)
 {
-	AUTO_CLOSE int dir = ops->blob_dir(store, TENANT, e);
+	AUTO_CLOSE int dir = ops->blob_dir(store, tenant, e);
 
 	return dir < 0 ? dir : file_fill(dir, a[0], mib(a[1]), e);
 }
@@ -319,9 +319,9 @@ static int build_whole(const char *build, const char *chain, struct err *e)
 	struct chain_info found, info = {0};
 	struct rootfs_info out = {0};
 	struct volume *v = NULL;
-	int rc = ops->chain_find(store, TENANT, &key, &found, e);
+	int rc = ops->chain_find(store, tenant, &key, &found, e);
 
-	rc = ops->create(store, TENANT, build, rc == 0 ? &key : NULL, 64 * MIB, 1000, &v, e);
+	rc = ops->create(store, tenant, build, rc == 0 ? &key : NULL, 64 * MIB, 1000, &v, e);
 	if (rc < 0)
 		return rc;
 	int dir = ops->mount(v, e);
@@ -352,7 +352,7 @@ static void *thread_main(void *arg)
 		snprintf(chain, sizeof(chain), "chain%d", i);
 		int rc = build_whole(build, chain, &e);
 		if (rc == 0)
-			rc = ops->rootfs_delete(store, TENANT, build, &freed, &e);
+			rc = ops->rootfs_delete(store, tenant, build, &freed, &e);
 		if (rc < 0) {
 			bad++;
 			fprintf(stderr, "%s: %s\n", build, e.msg);
@@ -470,6 +470,8 @@ int main(int argc, char **argv)
 	        .fetch_uid = 64002,
 	        .cache_max_bytes = max ? strtoull(max, NULL, 10) : UINT64_MAX};
 	dm_options();
+	if (getenv("DRIVE_TENANT"))
+		tenant = getenv("DRIVE_TENANT");
 	if (ops->open(&options, &store, &e) < 0) {
 		printf("open failed: %s: %s\n", err_kind_name(e.kind), e.msg);
 		return 1;

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The `dm` backend: what is in a pool's metadata. The programs of thin-provisioning-tools read it as nobody. A pool at
+ * work keeps a snapshot of its metadata for them (thin-provisioning.rst, "reserve_metadata_snap"); of one that is not
+ * written to, they read the device itself, through a linear device, because they want to be alone on it.
+ */
+#include "thin.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <linux/fs.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "tool.h"
+
+#define META_TIMEOUT_MS (10 * 60000)
+#define META_TEXT_MAX (512 << 20)
+#define META_DEVICES_MAX (1u << 24) /* a thin device's id has 24 bits */
+
+/* A pool has one metadata snapshot, and one linear device to look through. */
+static pthread_mutex_t view_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* One that is there already was left by a builderd that was killed. */
+static int snapshot_reserve(const struct pool *p, struct err *e)
+{
+	struct thin_name pool = thin_name(&p->row, "pool", 0);
+	int rc = dm_message(pool.text, "reserve_metadata_snap", e);
+
+	if (rc != -EBUSY)
+		return rc;
+	rc = dm_message(pool.text, "release_metadata_snap", e);
+	return rc < 0 ? rc : dm_message(pool.text, "reserve_metadata_snap", e);
+}
+
+static int look_open(const struct pool *p, struct err *e)
+{
+	struct thin_name meta = thin_name(&p->row, "meta", 0), look = thin_name(&p->row, "look", 0);
+	AUTO_CLOSE int fd = dm_open(meta.text, O_RDONLY, e);
+	uint64_t bytes;
+	char path[128];
+
+	if (fd < 0)
+		return fd;
+	if (ioctl(fd, BLKGETSIZE64, &bytes) < 0)
+		return err_sys(e, -errno, "ask %s for its size", meta.text);
+	snprintf(path, sizeof(path), DM_DIR "%s", meta.text);
+	int rc = thin_linear(&p->row, "look", path, 0, bytes, e);
+	if (rc < 0)
+		return rc;
+	rc = dm_open(look.text, O_RDONLY, e);
+	if (rc < 0)
+		dm_deactivate(look.text, 0, NULL);
+	return rc;
+}
+
+static int view_open(struct pool *p, struct meta_view *v, struct err *e)
+{
+	struct pool_usage u;
+	int rc = pool_usage_get(p, &u, e);
+
+	if (rc < 0)
+		return rc;
+	v->has_snapshot = !p->refusal[0] && !u.is_read_only && !u.needs_check && !u.has_failed;
+	if (!v->has_snapshot)
+		return look_open(p, e);
+	rc = snapshot_reserve(p, e);
+	return rc < 0 ? rc : dm_open(thin_name(&p->row, "meta", 0).text, O_RDONLY, e);
+}
+
+int meta_view_open(struct pool *p, struct meta_view *v, struct err *e)
+{
+	*v = (struct meta_view){.pool = p, .fd = -1};
+	pthread_mutex_lock(&view_lock);
+	v->fd = view_open(p, v, e);
+	if (v->fd >= 0)
+		return 0;
+	v->has_snapshot = false;
+	meta_view_close(v);
+	return err_wrap(e, "read the metadata of pool %s", thin_name(&p->row, "pool", 0).text);
+}
+
+void meta_view_close(struct meta_view *v)
+{
+	if (!v->pool)
+		return;
+	cleanup_close(&v->fd);
+	if (v->has_snapshot)
+		dm_message(thin_name(&v->pool->row, "pool", 0).text, "release_metadata_snap", NULL);
+	else
+		dm_deactivate(thin_name(&v->pool->row, "look", 0).text, 1000, NULL);
+	v->pool = NULL;
+	pthread_mutex_unlock(&view_lock);
+}
+
+typedef int line_fn(void *arg, const char *line, struct err *e);
+
+/* Call FN with each line of TEXT, which is taken apart. */
+static int lines_each(char *text, line_fn *fn, void *arg, struct err *e)
+{
+	int rc = 0;
+
+	for (char *end; rc == 0 && text && *text; text = end + 1) {
+		end = strchr(text, '\n');
+		if (!end)
+			break;
+		*end = 0;
+		rc = fn(arg, text, e);
+	}
+	return rc;
+}
+
+/* ARGV has room behind its N words for those that say where the metadata is. */
+static int view_run(struct meta_view *v, const char **argv, size_t n, line_fn *fn, void *arg, struct err *e)
+{
+	AUTO_FREE char *said = NULL;
+	struct tool_result r;
+
+	if (v->has_snapshot)
+		argv[n++] = "--metadata-snap";
+	argv[n++] = TOOL_PATH;
+	argv[n] = NULL;
+	int rc = tool_run_2(argv, v->fd, -1, META_TIMEOUT_MS, META_TEXT_MAX, &said, &r, e);
+	if (rc < 0)
+		return rc;
+	if (!tool_succeeded(&r))
+		return err_set(e, -EIO, "%s failed: %s", argv[0], r.text);
+	if (said && strlen(said) == META_TEXT_MAX)
+		return err_set(e, -EFBIG, "%s said more than %d MiB", argv[0], META_TEXT_MAX >> 20);
+	return lines_each(said, fn, arg, e);
+}
+
+/* --- thin_ls ----------------------------------------------------------------------------------------------------- */
+
+struct device_list {
+	struct meta_device *items; /* owns */
+	size_t n;
+};
+
+static int device_line(void *arg, const char *line, struct err *e)
+{
+	struct device_list *l = arg;
+	struct meta_device d;
+
+	if (sscanf(line, "%" SCNu32 " %" SCNu64 " %" SCNu64 " %" SCNu64, &d.id, &d.mapped, &d.exclusive, &d.shared) !=
+	                4 ||
+	        l->n >= META_DEVICES_MAX)
+		return err_set(e, -EIO, "thin_ls said \"%.60s\", which is not understood", line);
+	if (l->n % 64 == 0)
+		l->items = xrealloc(l->items, (l->n + 64) * sizeof(*l->items));
+	l->items[l->n++] = d;
+	return 0;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	const struct meta_device *x = a, *y = b;
+
+	return (x->id > y->id) - (x->id < y->id);
+}
+
+int meta_devices(struct meta_view *v, struct meta_device **out, size_t *n, struct err *e)
+{
+	const char *argv[8] = {
+	        "/usr/sbin/thin_ls", "--no-headers", "--format", "DEV,MAPPED_BYTES,EXCLUSIVE_BYTES,SHARED_BYTES"};
+	struct device_list l = {0};
+	int rc = view_run(v, argv, 4, device_line, &l, e);
+
+	if (rc < 0) {
+		free(l.items);
+		return rc;
+	}
+	if (l.n)
+		qsort(l.items, l.n, sizeof(*l.items), by_id);
+	*out = l.items;
+	*n = l.n;
+	return 0;
+}
+
+const struct meta_device *meta_device_find(const struct meta_device *devices, size_t n, uint32_t id)
+{
+	const struct meta_device key = {.id = id};
+
+	return n ? bsearch(&key, devices, n, sizeof(*devices), by_id) : NULL;
+}

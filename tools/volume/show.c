@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tools/volume/show.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "json/json.h"
+#include "tools/ctl/text.h"
+#include "tools/volume/table.h"
+
+static const char *text_of(const struct json *object, const char *member)
+{
+	const char *s = json_as_string(json_member(object, member));
+
+	return s ? s : "";
+}
+
+/* -1: not there. */
+static int64_t number_of(const struct json *object, const char *member)
+{
+	const struct json *v = json_member(object, member);
+
+	return json_kind(v) == JSON_KIND_INT ? json_as_int64(v) : -1;
+}
+
+/* Sums and shares of what may be missing. */
+static void percent_put(struct table *t, int64_t part, int64_t whole)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%.0f%%", whole > 0 ? (double)part * 100 / (double)whole : 0);
+	table_text(t, part < 0 || whole <= 0 ? NULL : text);
+}
+
+/* Why a tenant's or a pool's state is what it is, behind the table. */
+static void reasons_print(const struct json *list, const char *name)
+{
+	for (size_t i = 0; i < json_elements(list); i++) {
+		const struct json *x = json_element(list, i);
+		AUTO_BUF struct buf line = {0};
+		if (!*text_of(x, "reason"))
+			continue;
+		text_put(&line, text_of(x, name));
+		buf_puts(&line, ": ");
+		text_put(&line, text_of(x, "reason"));
+		printf("%s\n", buf_cstr(&line));
+	}
+}
+
+/* --- ls, df --------------------------------------------------------------------------------------------------------
+ */
+
+static void ls_volume(struct table *t, const char *tenant, const struct json *v)
+{
+	table_text(t, tenant);
+	table_text(t, text_of(v, "id"));
+	table_text(t, text_of(v, "kind"));
+	table_text(t, text_of(v, "state"));
+	table_bytes(t, number_of(v, "size_bytes"));
+	table_bytes(t, number_of(v, "exclusive_bytes"));
+	table_bytes(t, number_of(v, "shared_bytes"));
+	table_number(t, (int64_t)json_elements(json_member(v, "leases")));
+}
+
+void show_ls(const struct json *answer)
+{
+	static const struct table_column columns[] = {{"TENANT", TABLE_CUT}, {"VOLUME", TABLE_CUT},
+	        {"KIND", TABLE_LEFT}, {"STATE", TABLE_LEFT}, {"SIZE", TABLE_RIGHT}, {"EXCLUSIVE", TABLE_RIGHT},
+	        {"SHARED", TABLE_RIGHT}, {"LEASES", TABLE_RIGHT}, {0}};
+	const struct json *tenants = json_member(answer, "tenants");
+	struct table t;
+
+	table_begin(&t, columns);
+	for (size_t i = 0; i < json_elements(tenants); i++) {
+		const struct json *tenant = json_element(tenants, i), *volumes = json_member(tenant, "volumes");
+		for (size_t k = 0; k < json_elements(volumes); k++)
+			ls_volume(&t, text_of(tenant, "tenant"), json_element(volumes, k));
+		if (json_elements(volumes))
+			continue;
+		table_text(&t, text_of(tenant, "tenant"));
+		table_text(&t, NULL);
+		table_text(&t, NULL);
+		table_text(&t, text_of(tenant, "state"));
+		for (int k = 0; k < 4; k++)
+			table_text(&t, NULL);
+	}
+	table_end(&t);
+	reasons_print(tenants, "tenant");
+}
+
+static void df_pool(struct table *t, const char *name, const struct json *p)
+{
+	int64_t size = number_of(p, "size_bytes"), used = number_of(p, "used_bytes");
+
+	table_text(t, name);
+	table_text(t, text_of(p, "state"));
+	table_bytes(t, size);
+	table_bytes(t, used);
+	table_bytes(t, number_of(p, "free_bytes"));
+	percent_put(t, used, size);
+	percent_put(t, number_of(p, "metadata_used_bytes"), number_of(p, "metadata_size_bytes"));
+	table_bytes(t, number_of(p, "host_bytes"));
+}
+
+void show_df(const struct json *answer)
+{
+	static const struct table_column columns[] = {{"POOL", TABLE_CUT}, {"STATE", TABLE_LEFT}, {"SIZE", TABLE_RIGHT},
+	        {"USED", TABLE_RIGHT}, {"FREE", TABLE_RIGHT}, {"USE%", TABLE_RIGHT}, {"META%", TABLE_RIGHT},
+	        {"ON HOST", TABLE_RIGHT}, {0}};
+	const struct json *tenants = json_member(answer, "tenants"), *host = json_member(answer, "host");
+	struct table t;
+
+	table_begin(&t, columns);
+	df_pool(&t, "(host)", host);
+	for (size_t i = 0; i < json_elements(tenants); i++)
+		df_pool(&t, text_of(json_element(tenants, i), "tenant"), json_element(tenants, i));
+	table_end(&t);
+	if (*text_of(host, "reason"))
+		printf("(host): %s\n", text_of(host, "reason"));
+	reasons_print(tenants, "tenant");
+}
+
+/* --- facts ---------------------------------------------------------------------------------------------------------
+ */
+
+static bool ends_with(const char *s, const char *end)
+{
+	size_t n = strlen(s), m = strlen(end);
+
+	return n > m && !strcmp(s + n - m, end);
+}
+
+/* "size_bytes" is "size: 268.4 MB", "created_ms" is "created: 2026-01-02 03:04:05 UTC". */
+static void number_print(struct buf *line, const char *key, int64_t n)
+{
+	char text[64];
+	time_t at = (time_t)(n / 1000);
+	struct tm tm;
+
+	if (ends_with(key, "_bytes")) {
+		buf_puts(line, text_bytes(n, text));
+	} else if (ends_with(key, "_ms")) {
+		strftime(text, sizeof(text), "%F %T UTC", gmtime_r(&at, &tm));
+		buf_puts(line, n ? text : "never");
+	} else {
+		buf_printf(line, "%" PRId64, n);
+	}
+}
+
+static void name_print(struct buf *line, const char *key)
+{
+	size_t n = strlen(key);
+
+	if (ends_with(key, "_bytes"))
+		n -= strlen("_bytes");
+	else if (ends_with(key, "_ms"))
+		n -= strlen("_ms");
+	if (!strncmp(key, "is_", 3))
+		key += 3, n -= 3;
+	for (size_t i = 0; i < n; i++)
+		buf_append(line, key[i] == '_' ? " " : &key[i], 1);
+}
+
+static void facts_print(const struct json *object, int indent);
+
+static void fact_print(const char *key, const struct json *value, int indent)
+{
+	AUTO_BUF struct buf line = {0};
+	enum json_kind kind = json_kind(value);
+
+	if (kind == JSON_KIND_NULL || (kind == JSON_KIND_ARRAY && !json_elements(value)))
+		return;
+	buf_printf(&line, "%*s", indent, "");
+	name_print(&line, key);
+	buf_puts(&line, ": ");
+	if (kind == JSON_KIND_STRING)
+		text_put(&line, json_as_string(value));
+	else if (kind == JSON_KIND_INT)
+		number_print(&line, key, json_as_int64(value));
+	else if (kind == JSON_KIND_BOOL)
+		buf_puts(&line, json_as_bool(value) ? "yes" : "no");
+	while (line.len && line.data[line.len - 1] == ' ')
+		line.len--;
+	puts(buf_cstr(&line));
+	if (kind == JSON_KIND_OBJECT)
+		facts_print(value, indent + 2);
+	for (size_t i = 0; i < json_elements(value); i++) {
+		if (i)
+			printf("%*s-\n", indent + 2, "");
+		facts_print(json_element(value, i), indent + 2);
+	}
+}
+
+static void facts_print(const struct json *object, int indent)
+{
+	const struct json *value;
+	const char *key;
+
+	for (void *it = NULL; (it = json_next(object, it, &key, &value));)
+		fact_print(key, value, indent);
+}
+
+void show_facts(const struct json *answer)
+{
+	facts_print(answer, 0);
+}
