@@ -348,14 +348,23 @@ static bool registry_listed(const char *registry, const char *list)
 	return false;
 }
 
-int request_check_registry(const struct build_request *r, const struct tier_limits *tier, struct err *e)
+static bool is_loopback(const char *registry)
+{
+	size_t n = strcspn(registry, ":");
+
+	return !strncmp(registry, "127.", 4) || !strncmp(registry, "[::1]", 5) ||
+	       (n == strlen("localhost") && !strncmp(registry, "localhost", n));
+}
+
+int request_check_registry(
+        const struct build_request *r, const struct tier_limits *tier, bool is_loopback_free, struct err *e)
 {
 	char registry[REFERENCE_MAX + 1];
 
 	if (r->source_kind != SOURCE_REGISTRY)
 		return 0; /* the operator's own directory */
 	reference_registry(r->reference, registry, sizeof(registry));
-	if (registry_listed(registry, tier->registries))
+	if (registry_listed(registry, tier->registries) || (is_loopback_free && is_loopback(registry)))
 		return 0;
 	return err_set(e, -EACCES,
 	        "config.source.docker_image.image_uri: the tenant may not use registry \"%.100s\", only %s", registry,

@@ -25,8 +25,9 @@ struct build_request {
 int request_validate(const Builder__V1__BuildConfig *c, const struct tier_limits *tier, const struct config *conf,
         struct build_request *out, struct err *e);
 
-/* May a tenant with TIER name this source? -EACCES. */
-int request_check_registry(const struct build_request *r, const struct tier_limits *tier, struct err *e);
+/* May a tenant with TIER name this source? IS_LOOPBACK_FREE: a registry on this host in any case. -EACCES. */
+int request_check_registry(
+        const struct build_request *r, const struct tier_limits *tier, bool is_loopback_free, struct err *e);
 
 /* "docker.io" for references without a host. Not for local sources. */
 void reference_registry(const char *reference, char *out, size_t size);
