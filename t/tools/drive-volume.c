@@ -125,7 +125,9 @@ static int do_sum(char **a, struct err *e)
 
 	if (fd < 0)
 		return err_sys(e, -errno, "open %s", a[0]);
-	file_hash(fd, &d);
+	int rc = file_hash(fd, &d);
+	if (rc < 0)
+		return err_sys(e, rc, "read %s", a[0]);
 	printf("%s\n", digest_format(&d, text));
 	return 0;
 }

@@ -1,86 +1,128 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# In the guest (t/4520-dm-powercut.sh): builds and deletes until the power goes; with a third disk it looks instead whether
-# what was acknowledged is there, and nothing else. Disks: the pool's, the state directory's.
+# In the guest (t/4520-dm-powercut.sh), once for each power cut: start builderd on what the cut left, look whether everything that
+# was acknowledged is there and nothing else, then build and delete over the API until the power goes. Disks: the pool's, the
+# state directory's. $CUT_REPORT is on the host: look (TAP), looked (when it is done). With CUT_LAST it ends in good order.
 . "$(dirname "$0")/../lib/tap.sh"
+. "$top/t/lib/builderd.sh"
+. "$top/t/lib/thin.sh"
 
 [ -n "${VM_GUEST:-}" ] || skip "runs in the guest"
-read -r pool_disk state_disk only_look <<<"$VM_DISKS"
-mkdir -p /tmp/state
-[ -n "$(blkid "$state_disk")" ] || mke2fs -q -t ext4 "$state_disk" || exit # the first round
-mount "$state_disk" /tmp/state || exit
-cleanup "umount /tmp/state"
-state=/tmp/state/b
+read -r pool_disk state_disk _ <<<"$VM_DISKS"
+[ -n "${CUT_LAST:-}" ] || exec 9>"$CUT_REPORT/look"
+mkdir -p /tmp/disk
+mount "$state_disk" /tmp/disk || exit
+cleanup "umount /tmp/disk"
+state=/tmp/disk/b
 db=$state/dm/volumes.db
-journal=/tmp/state/journal # "+build sum" acknowledged, "?build" may be deleted, "-build" is
-touch "$journal"
-export DM_DATA_DEVICE=$pool_disk DM_TENANT_MIB=4096
+# "+build checksum": acknowledged as COMPLETED; "?build": may be deleted; "-build": acknowledged as deleted; "*build": created
+journal=/tmp/disk/journal
+touch "$journal" "$CUT_REPORT/up"
+mounts=$(wc -l </proc/self/mountinfo)
 
-drive() {
-	timeout 120 "$build/t/tools/drive-volume" "$state" "$@" 2>"$tmp/stderr"
+start() {
+	builderd_start LOCAL_IMAGES_DIR="$CUT_IMAGES" DM_DATA_DEVICE="$pool_disk" DM_TENANT_SIZE_GB=1 \
+		STORAGE_CACHE_MAX_SIZE_GB=$((RANDOM % 2)) MAX_CONCURRENT_BUILDS=3
 }
 note() {
-	echo "$*" >>"$journal" && sync "$journal"
+	echo "$*" >>"$journal" && sync "$journal" && echo >>"$CUT_REPORT/events"
 }
-sum_of() { # BUILD, while it is open
-	drive open "$1" shell "sha256sum \$(sqlite3 '$db' \"SELECT printf('/dev/mapper/builderd-%.8s-rootfs-%x', p.uuid, d.id) FROM devices d
-		JOIN pools p ON p.id=d.pool WHERE d.kind='rootfs' AND d.name='$1'\")" | sed -n 's/^\([0-9a-f]\{64\}\) .*/\1/p'
+noted() { # KIND
+	sed -n "s/^[$1]//p" "$journal"
+}
+products() { # acknowledged, and nobody asked for their deletion: "build checksum", oldest first
+	awk '/^[?-]/ { gone[substr($1, 2)] } /^\+/ { sum[substr($1, 2)] = $2; order[++n] = substr($1, 2) }
+		END { for (i = 1; i <= n; i++) if (!(order[i] in gone)) print order[i], sum[order[i]] }' "$journal"
+}
+# The newest builds, one a line: id, state, path, checksum.
+builds_list() {
+	api ListBuilds '{"pageSize":50}' >"$tmp/answer.json"
+	jq -r '.builds[]? | [.buildId, .state, .rootfsPath, .rootfsChecksum] | @tsv' "$tmp/answer.json" >"$tmp/builds"
 }
 
 # --- look
+all_ended() {
+	builds_list && ! grep -Ev 'BUILD_STATE_(COMPLETED|FAILED|CANCELLED)' "$tmp/builds"
+}
+product_check() { # BUILD CHECKSUM: it is COMPLETED, and its device holds what was acknowledged
+	local state path sum
+	read -r state path sum < <(sed -n "s/^$1\t//p" "$tmp/builds")
+	[ "$state $sum" = "BUILD_STATE_COMPLETED $2" ] || { echo "$1 is \"$state $sum\""; return; }
+	curl -sSf -r 0-0 -o "$tmp/byte" -H 'X-Tenant-ID: test' "$url/builder.v1.BuilderService/GetBuildArtifact/$1" 2>&1 # a product comes up when somebody asks for it
+	[ "sha256:$(openssl sha256 -r "$path" | cut -d' ' -f1)" = "$2" ] || echo "$1: other bytes"
+	e2fsck -fn "$path" >"$tmp/fsck" 2>&1 || echo "$1: $(tail -n 1 "$tmp/fsck")"
+}
+products_check() {
+	local id sum
+	while read -r id sum; do
+		product_check "$id" "$sum"
+	done < <(products)
+	for id in $(noted - | tail -n 8); do
+		[ -z "$(sql "SELECT 1 FROM rootfs WHERE build='$id'; SELECT 1 FROM devices WHERE name='$id'")" ] || echo "$id is still there"
+	done
+	for id in $(noted '*' | tail -n 8); do # an id that was handed out is never forgotten, unless it was deleted
+		grep -q "^$id" "$tmp/builds" || grep -qx -- "[?-]$id" "$journal" || echo "$id is unknown"
+	done
+}
 look() {
-	ok "the storage opens" drive usage || tap_show "$tmp/stderr"
-	lost= damaged=0 n=0
-	while read -r name sum; do
-		name=${name#+}
-		grep -qx -- "[?-]$name" "$journal" && continue
-		n=$((n + 1))
-		[ -n "$sum" ] && [ "$(sum_of "$name")" = "$sum" ] || lost="$lost $name"
-	done < <(grep '^+' "$journal")
-	is "$lost" "" "$n acknowledged products are there, byte by byte"
-	while read -r name; do
-		drive open "${name#-}" >/dev/null && lost="$lost $name"
-	done < <(grep '^-' "$journal")
-	is "$lost" "" "what was deleted is gone"
-	drive usage shell 'for d in /dev/mapper/*-rootfs-*; do [ ! -b "$d" ] || e2fsck -fn "$d" >/dev/null 2>&1 || echo "damaged $d"; done' >"$tmp/fsck"
-	is "$(grep -c damaged "$tmp/fsck")" 0 "every product is clean under e2fsck"
-	is "$(sqlite3 "$db" "SELECT count(*) FROM intents"):$(sqlite3 "$db" "SELECT count(*) FROM devices WHERE kind='build'")" "0:0" \
-		"no transaction is open, no unfinished volume is left"
-	# The pools' own lists of devices against the database's.
-	for tenant in '' acme; do
-		pool=$(sqlite3 "$db" "SELECT substr(uuid, 1, 8) FROM pools WHERE tenant='$tenant'")
-		[ -n "$pool" ] || continue
-		drive usage shell "dmsetup message builderd-$pool-pool-0 0 reserve_metadata_snap && thin_ls -m --no-headers -o DEV /dev/mapper/builderd-$pool-meta-0
-		dmsetup message builderd-$pool-pool-0 0 release_metadata_snap" | sed -n 's/^ *\([0-9][0-9]*\) *$/\1/p' | sort -n >"$tmp/kernel"
-		is "$(paste -sd' ' "$tmp/kernel")" "$(sqlite3 "$db" "SELECT d.id FROM devices d JOIN pools p ON p.id=d.pool WHERE p.tenant='$tenant' ORDER BY d.id" |
-			paste -sd' ')" "no thin device is lost or leaked in the pool of '$tenant'"
-	done
-	done_testing
+	ok "builderd starts" start || { cp "$builderd_log" "$CUT_REPORT/"; return 1; }
+	ok "every build that was created has ended" wait_for 60 all_ended
+	is "$(products_check)" "" "what was acknowledged is there, byte by byte, clean under e2fsck; what was deleted is gone"
+	[ -e "$db" ] || return 0
+	storage_settles
+	is "$(storage_differs)" "" "no device and no thin id is lost or leaked, nothing is unfinished"
+	is "$(losetup -a; ls "/tmp/disk" | grep -vx 'b\|journal\|lost+found')" "" "no loop, no file left over"
+	is "$(semaphores)" 0 "no semaphore"
+	is "$(wc -l </proc/self/mountinfo)" "$mounts" "no mount"
 }
-[ -z "$only_look" ] || look
+look
+[ "$tap_failed" = 0 ] || cp "$builderd_log" "$db" "$journal" "$CUT_REPORT/"
+echo "$(grep -c '^+' "$journal") acknowledged, $(grep -c '^-' "$journal") deleted, $tap_count checks in $SECONDS s" >"$CUT_REPORT/looked.new"
+mv "$CUT_REPORT/looked.new" "$CUT_REPORT/looked"
 
-# --- work: acknowledged and written down while the storage is open
-cat >"$tmp/ack" <<EOF2
-#!/bin/bash
-node=\$(sqlite3 '$db' "SELECT printf('/dev/mapper/builderd-%.8s-rootfs-%x', p.uuid, d.id) FROM devices d
-	JOIN pools p ON p.id=d.pool WHERE d.kind='rootfs' AND d.name='\$1'")
-sum=\$(sha256sum "\$node") && echo "+\$1 \${sum%% *}" >>'$journal' && sync '$journal'
-EOF2
-chmod +x "$tmp/ack"
-steps_build() { # BUILD CHAIN: the steps of one build
-	echo create "$1" - 64 100 mount fill "f$1" 3 unmount check snapshot "$2" mount fill g 1 unmount check seal "p$1" shell "$tmp/ack $1"
+# --- work
+has_ended() { # BUILD
+	[[ $(api GetBuild "{\"buildId\":\"$1\"}") =~ BUILD_STATE_(COMPLETED|FAILED|CANCELLED) ]]
 }
-while :; do
-	steps=()
-	for k in 1 2 3; do
-		read -ra words < <(steps_build "b$(date +%s%N)" "k$k")
-		steps+=("${words[@]:0:${#words[@]}-2}" "${words[-2]} ${words[-1]}")
+build_begin() { # one of 24 products: unpacked, made from a chain, or shared with one that is there
+	build_create "oci:layout:image$((RANDOM % 6 + 1))" "{\"runtimeConfig\":{\"environment\":{\"N\":\"$((RANDOM % 4))\"}}}" &&
+		note "*$build_id"
+}
+build_end() { # BUILD
+	local n
+	for n in $(seq 200); do
+		! has_ended "$1" || break
+		sleep 0.3 # asking costs more than the build
 	done
-	drive "${steps[@]}" >/dev/null || exit
-	old=$(grep -o '^+b[0-9]*' "$journal" | tail -n 5 | head -n 1)
-	old=${old#+}
-	grep -qx -- "[?-]$old" "$journal" && continue
-	note "?$old"
-	CACHE_MAX=1000 drive delete "$old" trim >/dev/null || exit
-	note "-$old"
-done
+	builds_list
+	read -r _ state _ sum < <(grep "^$1" "$tmp/builds")
+	[ "$state" = BUILD_STATE_COMPLETED ] && note "+$1 $sum"
+}
+delete_oldest() { # but two stay
+	local id
+	id=$(products | head -n -2 | sed -n '1s/ .*//p')
+	[ -n "$id" ] || return 0
+	note "?$id"
+	[ "$(api DeleteBuild "{\"buildId\":\"$id\"}")" = '{"success":true}' ] && note "-$id"
+}
+work() {
+	local ids=() i
+	for i in 1 2; do
+		build_begin || return
+		ids+=("$build_id")
+	done
+	delete_oldest || return
+	for i in "${ids[@]}"; do
+		build_end "$i" || return
+	done
+	delete_oldest
+}
+if [ -n "${CUT_LAST:-}" ]; then
+	ok "it builds and deletes" work
+	ok "builderd stops" builderd_stop
+	is "$(dmsetup ls)" "No devices found" "and takes everything down"
+	done_testing
+fi
+while work; do :; done
+cp "$builderd_log" "$tmp/answer.json" "$tmp/build.json" "$CUT_REPORT/"
+echo "not ok - work goes on until the power goes" >&9
