@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "fuse/attr.h"
+#include "fuse/overlay.h"
 
 #define LINK_TARGET_MAX 4095 /* ext4: one block less the NUL */
 
@@ -20,9 +21,33 @@ struct place {
 	const char *name;
 	struct stat dir_was;
 	uint64_t reserved;
+	struct ov_cover cover; /* overlay mode: what lower layers have there */
+	bool is_unwanted;      /* overlay mode: INGEST_IF_ABSENT, and a lower layer has it */
 };
 
 /* --- making one name ------------------------------------------------------------------------------------------ */
+
+/* Overlay mode: what stands there is in a lower layer, or hidden by a whiteout. A directory over a directory merges with
+ * it; anything else covers it by being there. */
+static int place_prepare(struct apply *a, const struct ingest_entry *en, struct place *p, struct err *e)
+{
+	struct fs *fs = a->fs;
+	struct ov_found f;
+	int rc = ov_find(fs, p->dir->fd, &p->dir->below, p->name, &f);
+	bool is_lower = f.exists && !f.is_upper, is_dir = S_ISDIR(f.st.st_mode);
+
+	p->cover = (struct ov_cover){.covers = f.covers};
+	p->is_unwanted = is_lower && en->rec.flags & INGEST_IF_ABSENT;
+	if (rc == 0 && f.is_hidden)
+		rc = tree_unlink(fs, p->dir->fd, p->name, &f.st);
+	else if (rc == 0 && is_lower && is_dir && !p->is_unwanted && en->rec.type == INGEST_DIR)
+		rc = copy_up(fs, p->dir->fd, p->name, &f.real, 0);
+	else if (rc == 0 && is_lower && is_dir && !p->is_unwanted && en->rec.flags & INGEST_REPLACE)
+		rc = err_kind_set(
+		        e, -EISDIR, ERR_KIND_BAD_LAYOUT, "%s: a directory is in the place of this file", en->path);
+	ov_found_free(&f);
+	return rc < 0 && !e->code ? attr_sys(e, rc, en->path, "look at what lower layers have there") : rc;
+}
 
 static int place_find(struct apply *a, const struct ingest_entry *en, struct place *p, struct err *e)
 {
@@ -35,7 +60,7 @@ static int place_find(struct apply *a, const struct ingest_entry *en, struct pla
 		return e->code;
 	if (p->dir->ino == a->fs->root_ino && !strcmp(p->name, INGEST_NAME))
 		return err_kind_set(e, -EINVAL, ERR_KIND_BAD_NAME, "%s: this name is reserved", en->path);
-	return 0;
+	return a->fs->ov ? place_prepare(a, en, p, e) : 0;
 }
 
 /* Reserve a name, an inode and EXTRA bytes. */
@@ -57,6 +82,9 @@ static int place_settle(struct apply *a, const struct ingest_entry *en, struct p
 
 	mark_add(&a->fs->marks, p->dir->ino, p->name);
 	int rc = fs_charge_fd(a->fs, p->dir->fd, p->reserved - own, stat_bytes(&p->dir_was), &st);
+	if (rc == 0 && a->fs->ov)
+		rc = ov_covered(
+		        a->fs, p->dir->fd, p->name, en->rec.type == INGEST_DIR ? S_IFDIR : S_IFREG, &p->cover);
 	return rc < 0 ? attr_sys(e, rc, en->path, "look at its directory") : 0;
 }
 
@@ -83,6 +111,8 @@ typedef int make_fn(struct apply *a, const struct ingest_entry *en, struct place
 static int place_make(struct apply *a, const struct ingest_entry *en, struct place *p, make_fn *make, uint64_t extra,
         uint64_t inodes, int *fd, struct err *e)
 {
+	if (p->is_unwanted)
+		return 1;
 	for (int try = 0;; try++) {
 		int rc = place_reserve(a, en, p, extra, inodes, e);
 		if (rc < 0)
@@ -264,7 +294,7 @@ static int dir_attrs(struct apply *a, const struct ingest_entry *en, int fd, boo
 	const struct timespec mtime = {en->rec.mtime_sec, en->rec.mtime_nsec};
 	struct stat st;
 
-	int rc = is_new ? 0 : attr_xattrs_clear(fd, en->path, e);
+	int rc = is_new ? 0 : attr_xattrs_clear(a->fs, fd, en->path, e);
 	if (!rc)
 		rc = attr_apply(a->fs, &t, en, false, e);
 	int charged = fs_charge_fd(a->fs, fd, reserved, was, &st);
@@ -344,10 +374,13 @@ static int special_make(struct apply *a, const struct ingest_entry *en, struct p
 	return rc < 0 ? -errno : 0;
 }
 
-static int special_check(const struct ingest_entry *en, struct err *e)
+static int special_check(const struct apply *a, const struct ingest_entry *en, struct err *e)
 {
 	const struct ingest_record *r = &en->rec;
 
+	if (a->fs->ov && r->type == INGEST_CHR && !r->rdev_major && !r->rdev_minor)
+		return err_kind_set(e, -EINVAL, ERR_KIND_BAD_WHITEOUT,
+		        "%s: a character device 0:0 is a whiteout where layers are preserved", en->path);
 	if (r->type == INGEST_SYMLINK && !r->link_len)
 		return err_kind_set(e, -EINVAL, ERR_KIND_BAD_ARCHIVE, "%s: a symbolic link without a target", en->path);
 	if (r->link_len > LINK_TARGET_MAX)
@@ -367,7 +400,7 @@ static int apply_special(struct apply *a, const struct ingest_entry *en, struct 
 	struct place p;
 	struct stat st;
 
-	int rc = special_check(en, e);
+	int rc = special_check(a, en, e);
 	if (!rc)
 		rc = place_find(a, en, &p, e);
 	if (!rc)
@@ -393,6 +426,20 @@ struct link_source {
 	uint64_t dir_ino;
 };
 
+/* Overlay mode: what is linked to has to be in the upper directory. */
+static int link_up(struct apply *a, const struct path_dir *d, const char *name)
+{
+	struct ov_found f;
+	int rc = ov_find(a->fs, d->fd, &d->below, name, &f);
+
+	if (rc == 0 && !f.exists)
+		rc = -ENOENT;
+	if (rc == 0 && !f.is_upper && !S_ISDIR(f.st.st_mode))
+		rc = copy_up(a->fs, d->fd, name, &f.real, UINT64_MAX);
+	ov_found_free(&f);
+	return rc;
+}
+
 /* The target of a hard link: a name inside the root, itself not followed. */
 static int link_find(struct apply *a, const struct ingest_entry *en, struct link_source *s, struct err *e)
 {
@@ -407,7 +454,10 @@ static int link_find(struct apply *a, const struct ingest_entry *en, struct link
 	const struct path_dir *d = path_dir_get(a->fs, &a->paths, en->link, len, false, e);
 	if (!d && e->kind == ERR_KIND_PATH_LOOP)
 		return e->code;
-	if (!d || fstatat(d->fd, s->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	rc = d && a->fs->ov ? link_up(a, d, s->name) : 0;
+	if (rc < 0 && rc != -ENOENT)
+		return attr_sys(e, rc, en->link, "copy the target of a hard link up");
+	if (!d || rc < 0 || fstatat(d->fd, s->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_kind_set(e, -ENOENT, ERR_KIND_BAD_HARDLINK, "%s: a hard link to %s, which does not exist",
 		        en->path, en->link);
 	if (S_ISDIR(st.st_mode))
@@ -464,7 +514,8 @@ static int apply_whiteout(struct apply *a, const struct ingest_entry *en, struct
 		*e = why.code == -ENOENT ? (struct err)ERR_INIT : why;
 		return e->code;
 	}
-	int rc = whiteout_apply(a->fs, d->fd, d->ino, name);
+	int rc = a->fs->ov ? ov_hide(a->fs, d->fd, d->ino, &d->below, name)
+	                   : whiteout_apply(a->fs, d->fd, d->ino, name);
 	return rc < 0 ? attr_sys(e, rc, en->path, "remove it for a whiteout") : 0;
 }
 
@@ -477,7 +528,7 @@ static int apply_opaque(struct apply *a, const struct ingest_entry *en, struct e
 		*e = why.code == -ENOENT ? (struct err)ERR_INIT : why;
 		return e->code;
 	}
-	int rc = whiteout_opaque(a->fs, d->fd);
+	int rc = a->fs->ov ? ov_hide_all(a->fs, d->fd, &d->below) : whiteout_opaque(a->fs, d->fd);
 	return rc < 0 ? attr_sys(e, rc, en->path, "remove what an opaque whiteout hides") : 0;
 }
 

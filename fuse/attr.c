@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "fuse/overlay.h"
 
 #define CAPABILITY "security.capability"
 
@@ -19,6 +20,11 @@ int attr_sys(struct err *e, int rc, const char *path, const char *what)
 	return rc;
 }
 
+static bool is_mark(const struct fs *fs, const char *name, size_t len)
+{
+	return fs->ov && len >= strlen(OVERLAY_XATTR) && !memcmp(name, OVERLAY_XATTR, strlen(OVERLAY_XATTR));
+}
+
 int attr_xattrs_check(const struct fs *fs, const struct ingest_entry *en, struct err *e)
 {
 	struct ingest_xattr x;
@@ -28,6 +34,9 @@ int attr_xattrs_check(const struct fs *fs, const struct ingest_entry *en, struct
 	while (ingest_xattr_next(en, &pos, &x)) {
 		n++;
 		bytes += x.name_len + x.value_len;
+		if (is_mark(fs, x.name, x.name_len))
+			return err_kind_set(e, -EPERM, ERR_KIND_BAD_XATTR,
+			        "%s: an xattr of the overlay's own where layers are preserved", en->path);
 	}
 	if (n <= fs->limits.max_xattrs && bytes <= fs->limits.max_xattr_bytes)
 		return 0;
@@ -87,7 +96,7 @@ int attr_xattrs_set(struct fs *fs, const struct attr_target *t, const struct ing
 	return rc;
 }
 
-int attr_xattrs_clear(int fd, const char *path, struct err *e)
+int attr_xattrs_clear(const struct fs *fs, int fd, const char *path, struct err *e)
 {
 	ssize_t n = flistxattr(fd, NULL, 0);
 
@@ -96,7 +105,7 @@ int attr_xattrs_clear(int fd, const char *path, struct err *e)
 	AUTO_FREE char *names = xcalloc(1, (size_t)n + 1);
 	n = flistxattr(fd, names, (size_t)n);
 	for (char *p = names; p < names + n; p += strlen(p) + 1)
-		if (fremovexattr(fd, p) < 0 && errno != ENODATA)
+		if (!is_mark(fs, p, strlen(p)) && fremovexattr(fd, p) < 0 && errno != ENODATA)
 			return attr_sys(e, -errno, path, "remove its old xattrs");
 	return 0;
 }

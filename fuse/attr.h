@@ -19,8 +19,8 @@ int attr_xattrs_check(const struct fs *fs, const struct ingest_entry *en, struct
 /* Set them, security.capability last. */
 int attr_xattrs_set(struct fs *fs, const struct attr_target *t, const struct ingest_entry *en, struct err *e);
 
-/* Remove all xattrs of the directory FD. */
-int attr_xattrs_clear(int fd, const char *path, struct err *e);
+/* Remove all xattrs of the directory FD; in overlay mode not its marks. */
+int attr_xattrs_clear(const struct fs *fs, int fd, const char *path, struct err *e);
 
 /* Owner, then mode, then xattrs; symlinks have no mode. IS_OWNED: it belongs to rec.uid:gid already. */
 int attr_apply(struct fs *fs, const struct attr_target *t, const struct ingest_entry *en, bool is_owned, struct err *e);

@@ -3,7 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/buf.h"
 
 union kernel_handle {
 	struct file_handle h;
@@ -31,6 +34,27 @@ int handle_open(int mount_fd, const struct handle *h, int flags)
 	memcpy(k.h.f_handle, h->bytes, h->len);
 	int fd = open_by_handle_at(mount_fd, &k.h, flags | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
+}
+
+void stack_push(struct stack *s, const struct handle *h)
+{
+	s->dirs = xrealloc(s->dirs, (s->n + 1) * sizeof(*s->dirs));
+	s->dirs[s->n++] = *h;
+}
+
+struct stack stack_copy(const struct stack *s)
+{
+	struct stack copy = {0};
+
+	for (unsigned i = 0; i < s->n; i++)
+		stack_push(&copy, &s->dirs[i]);
+	return copy;
+}
+
+void stack_free(struct stack *s)
+{
+	free(s->dirs);
+	*s = (struct stack){0};
 }
 
 bool handle_equal(const struct handle *a, const struct handle *b)

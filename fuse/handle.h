@@ -21,4 +21,14 @@ int handle_get(struct handle *h, int dirfd, const char *name);
 int handle_open(int mount_fd, const struct handle *h, int flags);
 bool handle_equal(const struct handle *a, const struct handle *b);
 
+/* The lower directories of one path, topmost first (fuse/overlay.h). */
+struct stack {
+	struct handle *dirs; /* owns */
+	unsigned n;
+};
+
+void stack_push(struct stack *s, const struct handle *h);
+struct stack stack_copy(const struct stack *s);
+void stack_free(struct stack *s);
+
 #endif

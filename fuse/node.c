@@ -3,11 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/cleanup.h"
 #include "fuse/hash64.h"
+#include "fuse/overlay.h"
 
 struct nodes {
 	struct node **buckets;   /* owns the nodes */
@@ -26,6 +29,7 @@ int nodes_new(struct fs *fs, struct err *e)
 	t->buckets = xcalloc(t->n_buckets, sizeof(struct node *));
 	t->root = (struct node){.lookups = 1, .type = S_IFDIR, .fd = fs->root_fd, .file_fd = -1};
 	int rc = handle_get(&t->root.handle, fs->root_fd, "");
+	t->root.real = t->root.handle;
 	return rc < 0 ? err_sys(e, rc, "take a file handle of the volume's root") : 0;
 }
 
@@ -34,9 +38,12 @@ static size_t bucket_of(const struct nodes *t, const struct handle *h)
 	return (size_t)hash64(0, h, sizeof(*h)) & (t->n_buckets - 1);
 }
 
-static struct node *find(const struct nodes *t, const struct handle *h)
+static struct node *find(struct nodes *t, const struct handle *h)
 {
 	struct node *n = t->buckets[bucket_of(t, h)];
+
+	if (handle_equal(h, &t->root.handle))
+		return &t->root;
 
 	while (n && !handle_equal(&n->handle, h))
 		n = n->next;
@@ -96,7 +103,23 @@ static void drop_fd(struct nodes *t, struct node *n)
 	n->fd = -1;
 }
 
-static void node_free(struct nodes *t, struct node *n)
+/* Nobody refers to it. */
+static bool is_unused(const struct nodes *t, const struct node *n)
+{
+	return !n->lookups && !n->opens && n != &t->root && !(n->place && n->place->kids);
+}
+
+static void place_free(struct node_place *p)
+{
+	if (!p)
+		return;
+	free(p->name);
+	stack_free(&p->below);
+	free(p->fds);
+	free(p);
+}
+
+static void node_free_one(struct nodes *t, struct node *n)
 {
 	struct node **at = &t->buckets[bucket_of(t, &n->handle)];
 
@@ -106,7 +129,20 @@ static void node_free(struct nodes *t, struct node *n)
 	t->count--;
 	drop_fd(t, n);
 	free(n->phantom);
+	place_free(n->place);
 	free(n);
+}
+
+/* With it the ancestors that only it kept. */
+static void node_free(struct nodes *t, struct node *n)
+{
+	while (n && is_unused(t, n)) {
+		struct node *parent = n->place ? n->place->parent : NULL;
+		node_free_one(t, n);
+		if (parent)
+			parent->place->kids--;
+		n = parent;
+	}
 }
 
 void nodes_free(struct fs *fs)
@@ -117,7 +153,8 @@ void nodes_free(struct fs *fs)
 		return;
 	for (size_t i = 0; i < t->n_buckets; i++)
 		while (t->buckets[i])
-			node_free(t, t->buckets[i]);
+			node_free_one(t, t->buckets[i]);
+	place_free(t->root.place);
 	free(t->buckets);
 	free(t);
 	fs->nodes = NULL;
@@ -136,33 +173,117 @@ void nodes_each(const struct fs *fs, void (*fn)(void *arg, struct node *n), void
 			fn(arg, n);
 }
 
-static int is_root(const struct fs *fs, const struct handle *h)
+struct node *nodes_find(const struct fs *fs, const struct handle *key)
 {
-	return handle_equal(h, &fs->nodes->root.handle);
+	return find(fs->nodes, key);
+}
+
+struct node *node_get(struct fs *fs, const struct handle *key, const struct handle *real, mode_t type)
+{
+	struct nodes *t = fs->nodes;
+	struct node *n = find(t, key);
+
+	if (!n) {
+		n = xcalloc(1, sizeof(*n));
+		*n = (struct node){.handle = *key,
+		        .real = *real,
+		        .fd = -1,
+		        .file_fd = -1,
+		        .type = type & S_IFMT,
+		        .generation = ++t->generation};
+		if (fs->ov)
+			n->place = xcalloc(1, sizeof(*n->place));
+		insert(t, n);
+	}
+	n->lookups++;
+	return n;
+}
+
+void node_move(struct fs *fs, struct node *n, struct node *parent, const char *name)
+{
+	struct node_place *p = n->place;
+	struct node *old = p->parent;
+
+	if (parent)
+		parent->place->kids++;
+	free(p->name);
+	p->name = parent ? xstrdup(name) : NULL;
+	p->parent = parent;
+	if (!old)
+		return;
+	old->place->kids--;
+	node_free(fs->nodes, old);
+}
+
+/* What reads the lower inode reads the upper one from now on. */
+static void readers_follow(struct node_place *p, int fd)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	for (unsigned i = 0; i < p->n_fds; i++) {
+		AUTO_CLOSE int again = open(path, O_RDONLY | O_CLOEXEC);
+		if (again >= 0)
+			dup3(again, p->fds[i], O_CLOEXEC);
+	}
+	p->n_fds = 0;
+}
+
+void node_moved_up(struct fs *fs, struct node *n, const struct handle *real)
+{
+	drop_fd(fs->nodes, n);
+	n->real = *real;
+	n->place->is_upper = true;
+	if (!n->place->n_fds)
+		return;
+	AUTO_CLOSE int fd = node_open(fs, n, O_RDONLY);
+	if (fd >= 0)
+		readers_follow(n->place, fd);
+}
+
+void node_orphan_up(struct fs *fs, struct node *n, const struct handle *real, int fd)
+{
+	drop_fd(fs->nodes, n);
+	n->real = *real;
+	n->place->is_upper = true;
+	n->fd = fd;
+	n->is_orphan = true;
+	readers_follow(n->place, fd);
+}
+
+void node_reads_lower(struct node *n, int fd)
+{
+	struct node_place *p = n->place;
+
+	p->fds = xrealloc(p->fds, (p->n_fds + 1) * sizeof(*p->fds));
+	p->fds[p->n_fds++] = fd;
+}
+
+static void reader_closed(struct node_place *p, int fd)
+{
+	for (unsigned i = 0; p && i < p->n_fds; i++)
+		if (p->fds[i] == fd) {
+			p->fds[i] = p->fds[--p->n_fds];
+			break;
+		}
 }
 
 int node_lookup(struct fs *fs, int dirfd, const char *name, struct node **out, struct stat *st)
 {
-	struct nodes *t = fs->nodes;
 	struct handle h;
+	uint64_t ino = 0;
 
 	if (fstatat(dirfd, name, st, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) < 0)
 		return -errno;
 	int rc = handle_get(&h, dirfd, name);
 	if (rc < 0)
 		return rc;
-	struct node *n = is_root(fs, &h) ? &t->root : find(t, &h);
-	if (!n) {
-		n = xcalloc(1, sizeof(*n));
-		*n = (struct node){.handle = h,
-		        .fd = -1,
-		        .file_fd = -1,
-		        .type = st->st_mode & S_IFMT,
-		        .generation = ++t->generation};
-		insert(t, n);
+	*out = node_get(fs, origins_key(fs, &h, &ino), &h, st->st_mode);
+	if (fs->ov) {
+		(*out)->place->is_upper = true;
+		if (ino)
+			(*out)->place->ino = ino;
 	}
-	n->lookups++;
-	*out = n;
 	return 0;
 }
 
@@ -185,15 +306,14 @@ struct node *node_phantom(struct fs *fs, const struct stat *st)
 void node_forget(struct fs *fs, struct node *n, uint64_t count)
 {
 	n->lookups -= count < n->lookups ? count : n->lookups;
-	if (!n->lookups && !n->opens && n != &fs->nodes->root)
-		node_free(fs->nodes, n);
+	node_free(fs->nodes, n);
 }
 
 int node_open(struct fs *fs, struct node *n, int flags)
 {
 	if (n == &fs->nodes->root)
 		return openat(fs->root_fd, ".", flags | O_CLOEXEC);
-	return handle_open(fs->root_fd, &n->handle, flags);
+	return handle_open(fs->root_fd, &n->real, flags);
 }
 
 /* A descriptor that the node owns. */
@@ -230,7 +350,8 @@ struct node *nodes_find_name(struct fs *fs, int dirfd, const char *name)
 
 	if (!fs->nodes->count || handle_get(&h, dirfd, name) < 0)
 		return NULL;
-	return find(fs->nodes, &h);
+	struct node *n = find(fs->nodes, origins_key(fs, &h, NULL));
+	return n == &fs->nodes->root ? NULL : n;
 }
 
 void node_before_unlink(struct fs *fs, struct node *n)
@@ -273,6 +394,7 @@ void node_closed(struct fs *fs, struct node *n, int fd)
 {
 	if (n->file_fd == fd)
 		n->file_fd = -1;
+	reader_closed(n->place, fd);
 	close(fd);
 	n->opens--;
 	if (n->opens)

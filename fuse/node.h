@@ -16,8 +16,22 @@
 
 #define NODE_FDS_MAX 256 /* descriptors kept */
 
+/* Overlay mode: a node may move from a lower to the upper directory. */
+struct node_place {
+	struct node *parent; /* kept while this exists; NULL: the root, or no name that is known */
+	char *name;          /* owns; in the parent; NULL with it */
+	uint32_t kids;       /* nodes whose parent this is */
+	bool is_upper;
+	uint64_t ino;       /* shown to the kernel for good; 0: the real one */
+	struct stack below; /* owns; of a directory: the lower ones it is merged of, itself included if it is one */
+	int *fds;           /* owns the array; files open on the lower inode */
+	unsigned n_fds;
+};
+
 struct node {
-	struct handle handle;
+	struct handle handle;       /* who it is */
+	struct handle real;         /* where it is: the same, unless it was copied up */
+	struct node_place *place;   /* owns; overlay mode only */
 	uint64_t lookups;           /* references that the kernel holds */
 	uint32_t opens;             /* files open on it */
 	uint32_t generation;        /* of this struct for this number, for the kernel */
@@ -39,6 +53,19 @@ struct node *nodes_root(const struct fs *fs);
 
 /* Call FN for every node, the root included. */
 void nodes_each(const struct fs *fs, void (*fn)(void *arg, struct node *n), void *arg);
+
+/* The node that is KEY, NULL if the kernel does not know it. */
+struct node *nodes_find(const struct fs *fs, const struct handle *key);
+/* ... made if it is missing; it lies at REAL. With one more reference. */
+struct node *node_get(struct fs *fs, const struct handle *key, const struct handle *real, mode_t type);
+/* Overlay mode: N is (also) NAME in PARENT now. PARENT NULL: no name is known. */
+void node_move(struct fs *fs, struct node *n, struct node *parent, const char *name);
+/* Overlay mode: N lies at REAL in the upper directory now; what is open for reading follows. */
+void node_moved_up(struct fs *fs, struct node *n, const struct handle *real);
+/* ... where it has no name: FD, which is taken over, is all there is of it. */
+void node_orphan_up(struct fs *fs, struct node *n, const struct handle *real, int fd);
+/* Overlay mode: FD was opened on N's lower inode for reading; until node_closed. */
+void node_reads_lower(struct node *n, int fd);
 
 /* The node of NAME in DIRFD with one more reference, and its state. 0 or -errno. */
 int node_lookup(struct fs *fs, int dirfd, const char *name, struct node **out, struct stat *st);

@@ -7,8 +7,10 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "fuse/ops.h"
+#include "fuse/overlay.h"
 
 /* "/proc/self/fd/N": for what only takes a path, on inodes that cannot be opened (devices, sockets, symlinks). */
 struct fd_path {
@@ -38,7 +40,10 @@ int op_getattr(struct fs *fs, struct node *n, int fd, struct stat *st)
 		fd = node_fd(fs, n);
 	if (fd < 0)
 		return fd;
-	return fstatat(fd, "", st, AT_EMPTY_PATH) < 0 ? -errno : 0;
+	if (fstatat(fd, "", st, AT_EMPTY_PATH) < 0)
+		return -errno;
+	ov_node_stat(fs, n, st);
+	return 0;
 }
 
 static int set_mode(const struct node *n, int fd, mode_t mode)
@@ -123,6 +128,18 @@ static int set_phantom(struct node *n, const struct change *c)
 	return 0;
 }
 
+/* Before anything about it is changed. */
+static int node_writable(struct fs *fs, struct node *n, uint64_t size)
+{
+	return fs->ov ? ov_node_up(fs, n, size) : 0;
+}
+
+/* The marks of overlay mode are nobody's to see or to set. */
+static bool is_own_xattr(const struct fs *fs, const char *name)
+{
+	return fs->ov && !strncmp(name, OVERLAY_XATTR, strlen(OVERLAY_XATTR));
+}
+
 int op_setattr(struct fs *fs, struct node *n, int fd, const struct change *c, struct stat *st)
 {
 	int rc = 0;
@@ -132,6 +149,9 @@ int op_setattr(struct fs *fs, struct node *n, int fd, const struct change *c, st
 		*st = *n->phantom;
 		return 0;
 	}
+	rc = node_writable(fs, n, c->set & SET_SIZE ? c->size : UINT64_MAX);
+	if (rc < 0)
+		return rc;
 	if (fd < 0)
 		fd = node_fd(fs, n);
 	if (fd < 0)
@@ -153,9 +173,7 @@ int op_setattr(struct fs *fs, struct node *n, int fd, const struct change *c, st
 		rc = set_mode(n, fd, c->mode & 07777);
 	if (rc == 0)
 		rc = set_times(fd, c);
-	if (rc < 0)
-		return rc;
-	return fstatat(fd, "", st, AT_EMPTY_PATH) < 0 ? -errno : 0;
+	return rc < 0 ? rc : op_getattr(fs, n, fd, st);
 }
 
 int op_statfs(struct fs *fs, struct statvfs *sv)
@@ -178,11 +196,34 @@ int op_statfs(struct fs *fs, struct statvfs *sv)
 
 ssize_t op_getxattr(struct fs *fs, struct node *n, const char *name, void *value, size_t size)
 {
-	int fd = n->phantom ? -ENODATA : node_fd(fs, n);
+	int fd = n->phantom || is_own_xattr(fs, name) ? -ENODATA : node_fd(fs, n);
 
 	if (fd < 0)
 		return fd;
 	ssize_t rc = is_plain(n) ? fgetxattr(fd, name, value, size) : getxattr(fd_path(fd).text, name, value, size);
+	return rc < 0 ? -errno : rc;
+}
+
+/* Leave the own names out of a list of LEN bytes; its new length. */
+static ssize_t list_filter(const struct fs *fs, char *list, ssize_t len)
+{
+	ssize_t kept = 0;
+
+	for (ssize_t at = 0; at < len;) {
+		ssize_t n = (ssize_t)strlen(list + at) + 1;
+		if (!is_own_xattr(fs, list + at)) {
+			memmove(list + kept, list + at, (size_t)n);
+			kept += n;
+		}
+		at += n;
+	}
+	return kept;
+}
+
+static ssize_t list_get(struct node *n, int fd, char *list, size_t size)
+{
+	ssize_t rc = is_plain(n) ? flistxattr(fd, list, size) : listxattr(fd_path(fd).text, list, size);
+
 	return rc < 0 ? -errno : rc;
 }
 
@@ -191,10 +232,19 @@ ssize_t op_listxattr(struct fs *fs, struct node *n, char *list, size_t size)
 	if (n->phantom)
 		return 0;
 	int fd = node_fd(fs, n);
-	if (fd < 0)
-		return fd;
-	ssize_t rc = is_plain(n) ? flistxattr(fd, list, size) : listxattr(fd_path(fd).text, list, size);
-	return rc < 0 ? -errno : rc;
+	ssize_t rc = fd < 0 ? fd : list_get(n, fd, list, fs->ov ? 0 : size);
+	if (rc <= 0 || !fs->ov)
+		return rc;
+	AUTO_FREE char *all = xcalloc(1, (size_t)rc);
+	rc = list_get(n, fd, all, (size_t)rc);
+	if (rc > 0)
+		rc = list_filter(fs, all, rc);
+	if (rc <= 0 || !size)
+		return rc;
+	if ((size_t)rc > size)
+		return -ERANGE;
+	memcpy(list, all, (size_t)rc);
+	return rc;
 }
 
 /* Settle what an inode's xattr block takes. Does not look at extents: xattrs have none. */
@@ -217,10 +267,11 @@ int op_setxattr(struct fs *fs, struct node *n, const char *name, const void *val
 
 	if (n->phantom)
 		return -EOPNOTSUPP;
-	int fd = node_fd(fs, n);
+	int rc = is_own_xattr(fs, name) ? -EPERM : node_writable(fs, n, UINT64_MAX);
+	int fd = rc < 0 ? rc : node_fd(fs, n);
 	if (fd < 0 || fstatat(fd, "", &was, AT_EMPTY_PATH) < 0)
 		return fd < 0 ? fd : -errno;
-	int rc = ledger_reserve(&fs->ledger, fs->block, 0, NULL);
+	rc = ledger_reserve(&fs->ledger, fs->block, 0, NULL);
 	if (rc < 0)
 		return rc;
 	if ((is_plain(n) ? fsetxattr(fd, name, value, size, flags)
@@ -233,11 +284,11 @@ int op_setxattr(struct fs *fs, struct node *n, const char *name, const void *val
 int op_removexattr(struct fs *fs, struct node *n, const char *name)
 {
 	struct stat was;
-	int rc = 0;
 
-	if (n->phantom)
+	if (n->phantom || is_own_xattr(fs, name))
 		return -ENODATA;
-	int fd = node_fd(fs, n);
+	int rc = node_writable(fs, n, UINT64_MAX);
+	int fd = rc < 0 ? rc : node_fd(fs, n);
 	if (fd < 0 || fstatat(fd, "", &was, AT_EMPTY_PATH) < 0)
 		return fd < 0 ? fd : -errno;
 	if ((is_plain(n) ? fremovexattr(fd, name) : removexattr(fd_path(fd).text, name)) < 0)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "fuse/ops.h"
+#include "fuse/overlay.h"
 
 int op_open_flags(int flags)
 {
@@ -17,10 +18,15 @@ int op_open_flags(int flags)
 
 int op_open(struct fs *fs, struct node *n, int flags)
 {
-	int fd = node_open(fs, n, op_open_flags(flags));
+	bool writes = (flags & O_ACCMODE) != O_RDONLY;
+	int rc = fs->ov && writes ? ov_node_up(fs, n, UINT64_MAX) : 0;
+	int fd = rc < 0 ? rc : node_open(fs, n, op_open_flags(flags));
 
-	if (fd >= 0)
-		node_opened(n, fd);
+	if (fd < 0)
+		return fd;
+	node_opened(n, fd);
+	if (fs->ov && !n->place->is_upper)
+		node_reads_lower(n, fd);
 	return fd;
 }
 

@@ -6,11 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "fuse/ops.h"
+#include "fuse/overlay.h"
 #include "ipc/ingest.h"
 
 static bool is_marker(const char *name)
@@ -47,6 +49,8 @@ int op_lookup(struct fs *fs, struct node *dir, const char *name, struct found *o
 		return rc;
 	if (is_marker(name))
 		return -ENOENT;
+	if (fs->ov)
+		return ov_op_lookup(fs, dir, name, out);
 	int fd = node_fd(fs, dir);
 	return fd < 0 ? fd : node_lookup(fs, fd, name, &out->node, &out->st);
 }
@@ -140,34 +144,28 @@ static int op_marker(struct fs *fs, struct node *dir, const char *name, const st
 
 	if (S_ISDIR(m->mode) || S_ISLNK(m->mode) || !*hidden || !strcmp(hidden, ".") || !strcmp(hidden, ".."))
 		return -EINVAL;
-	int fd = node_fd(fs, dir);
+	AUTO_CLOSE int fd = fs->ov ? ov_dir_open(fs, dir) : node_open(fs, dir, O_RDONLY | O_DIRECTORY);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return fd < 0 ? fd : -errno;
+	const struct stack *below = fs->ov ? &dir->place->below : NULL;
 	if (!strcmp(name, TREE_OPAQUE))
-		rc = whiteout_opaque(fs, fd);
+		rc = below ? ov_hide_all(fs, fd, below) : whiteout_opaque(fs, fd);
 	else if (!is_marker(hidden)) /* .wh..wh.*: AUFS's own files, without a meaning here */
-		rc = whiteout_apply(fs, fd, st.st_ino, hidden);
+		rc = below ? ov_hide(fs, fd, st.st_ino, below, hidden) : whiteout_apply(fs, fd, st.st_ino, hidden);
 	if (rc < 0)
 		return rc;
 	out->node = marker_make(fs, m, &out->st);
 	return 0;
 }
 
-/* As make_inode, with all that belongs to it. *FD: -1 or the descriptor. */
-static int make(
+/* As make_inode, with all that belongs to it, where no file of that name is in the way. *FD: -1 or the descriptor. */
+static int make_here(
         struct fs *fs, struct node *dir, const char *name, const struct make *m, int flags, struct found *out, int *fd)
 {
 	uint64_t own = S_ISDIR(m->mode) || S_ISLNK(m->mode) ? fs->block : 0;
 	struct grown g;
+	int rc = grow_begin(fs, dir, own, 1, &g);
 
-	*fd = -1;
-	int rc = name_check(fs, name);
-	if (rc == 0 && is_marker(name))
-		return op_marker(fs, dir, name, m, out);
-	if (rc == 0)
-		rc = new_name_check(fs, dir, name);
-	if (rc == 0)
-		rc = grow_begin(fs, dir, own, 1, &g);
 	if (rc < 0)
 		return rc;
 	AUTO_CLOSE int file = make_inode(g.fd, name, m, flags, &rc);
@@ -187,6 +185,58 @@ static int make(
 	if (rc == 0)
 		*fd = STEAL_FD(&file);
 	return rc;
+}
+
+/* Overlay mode: a whiteout may be in the way, and a new directory must not show what it hid. */
+static int make_over(
+        struct fs *fs, struct node *dir, const char *name, const struct make *m, int flags, struct found *out, int *fd)
+{
+	struct ov_cover cover = {0};
+
+	AUTO_CLOSE int upper = ov_dir_open(fs, dir);
+	if (upper < 0)
+		return upper;
+	int rc = ov_uncover(fs, upper, &dir->place->below, name, &cover);
+	if (rc < 0)
+		return rc;
+	rc = make_here(fs, dir, name, m, flags, out, fd);
+	if (rc < 0) {
+		ov_recover(fs, upper, name, &cover);
+		return rc;
+	}
+	node_move(fs, out->node, dir, name);
+	return ov_covered(fs, upper, name, m->mode, &cover);
+}
+
+/* A 0:0 character device is the whiteout of its own name (overlayfs.rst). */
+static int op_native_marker(
+        struct fs *fs, struct node *dir, const char *name, const struct make *m, struct found *out)
+{
+	struct stat st;
+
+	AUTO_CLOSE int fd = ov_dir_open(fs, dir);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return fd < 0 ? fd : -errno;
+	int rc = ov_hide(fs, fd, st.st_ino, &dir->place->below, name);
+	if (rc == 0)
+		out->node = marker_make(fs, m, &out->st);
+	return rc;
+}
+
+static int make(
+        struct fs *fs, struct node *dir, const char *name, const struct make *m, int flags, struct found *out, int *fd)
+{
+	*fd = -1;
+	int rc = name_check(fs, name);
+	if (rc == 0 && is_marker(name))
+		return op_marker(fs, dir, name, m, out);
+	if (rc == 0)
+		rc = new_name_check(fs, dir, name);
+	if (rc < 0)
+		return rc;
+	if (fs->ov && S_ISCHR(m->mode) && m->rdev == makedev(0, 0))
+		return op_native_marker(fs, dir, name, m, out);
+	return fs->ov ? make_over(fs, dir, name, m, flags, out, fd) : make_here(fs, dir, name, m, flags, out, fd);
 }
 
 int op_make(struct fs *fs, struct node *dir, const char *name, const struct make *m, struct found *out)
@@ -215,6 +265,8 @@ int op_unlink(struct fs *fs, struct node *dir, const char *name, bool is_dir)
 		return rc;
 	if (is_marker(name) || is_control(fs, dir, name))
 		return -ENOENT;
+	if (fs->ov)
+		return ov_op_unlink(fs, dir, name, is_dir);
 	int fd = node_fd(fs, dir);
 	if (fd < 0 || fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return fd < 0 ? fd : -errno;
@@ -269,6 +321,8 @@ int op_rename(
 		rc = name_check(fs, name);
 	if (rc < 0)
 		return rc;
+	if (fs->ov)
+		return ov_op_rename(fs, dir, name, to_dir, to_name, flags);
 	AUTO_CLOSE int from = node_open(fs, dir, O_RDONLY | O_DIRECTORY);
 	if (from < 0 || fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return from < 0 ? from : -errno;
@@ -292,17 +346,14 @@ int op_rename(
 	return grow_end(fs, &g, 0, to_name);
 }
 
-int op_link(struct fs *fs, struct node *n, struct node *dir, const char *name, struct found *out)
+static int link_here(struct fs *fs, struct node *n, struct node *dir, const char *name, struct found *out)
 {
 	struct grown g;
-	int rc = new_name_check(fs, dir, name);
-
-	if (rc < 0)
-		return rc;
 	AUTO_CLOSE int fd = n->phantom || n->is_orphan ? -ENOENT : node_open(fs, n, O_PATH | O_NOFOLLOW);
+
 	if (fd < 0)
 		return fd;
-	rc = grow_begin(fs, dir, 0, 0, &g);
+	int rc = grow_begin(fs, dir, 0, 0, &g);
 	if (rc < 0)
 		return rc;
 	if (linkat(fd, "", g.fd, name, AT_EMPTY_PATH) < 0) {
@@ -312,6 +363,38 @@ int op_link(struct fs *fs, struct node *n, struct node *dir, const char *name, s
 	}
 	rc = grow_end(fs, &g, 0, name);
 	return rc < 0 ? rc : node_lookup(fs, g.fd, name, &out->node, &out->st);
+}
+
+static int link_over(struct fs *fs, struct node *n, struct node *dir, const char *name, struct found *out)
+{
+	struct ov_cover cover = {0};
+	int rc = n->phantom || n->is_orphan || (!n->place->parent && !n->place->is_upper) ? -ENOENT : 0;
+
+	if (rc == 0)
+		rc = ov_node_up(fs, n, UINT64_MAX);
+	AUTO_CLOSE int upper = rc < 0 ? rc : ov_dir_open(fs, dir);
+	if (upper < 0)
+		return upper;
+	rc = ov_uncover(fs, upper, &dir->place->below, name, &cover);
+	if (rc < 0)
+		return rc;
+	rc = link_here(fs, n, dir, name, out);
+	if (rc < 0) {
+		ov_recover(fs, upper, name, &cover);
+		return rc;
+	}
+	node_move(fs, n, dir, name);
+	ov_node_stat(fs, n, &out->st);
+	return ov_covered(fs, upper, name, n->type, &cover);
+}
+
+int op_link(struct fs *fs, struct node *n, struct node *dir, const char *name, struct found *out)
+{
+	int rc = new_name_check(fs, dir, name);
+
+	if (rc < 0)
+		return rc;
+	return fs->ov ? link_over(fs, n, dir, name, out) : link_here(fs, n, dir, name, out);
 }
 
 int op_readlink(struct fs *fs, struct node *n, char *target, size_t size)

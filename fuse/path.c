@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "fuse/overlay.h"
 
 void path_cache_init(struct path_cache *c)
 {
@@ -25,6 +26,7 @@ static void dir_clear(struct path_dir *d)
 	if (d->fd >= 0)
 		close(d->fd);
 	free(d->path);
+	stack_free(&d->below);
 	*d = (struct path_dir){.fd = -1};
 }
 
@@ -90,6 +92,8 @@ struct walk {
 	int fd;           /* owns; O_PATH */
 	uint64_t ino;
 	char *rest; /* owns */
+	struct ov_dir at;   /* overlay mode: where fd is */
+	struct buf so_far;  /* overlay mode: the path of it, for ".." */
 	unsigned links;
 	bool make;
 };
@@ -109,6 +113,13 @@ static int walk_to(struct walk *w, int fd)
 
 static int walk_root(struct walk *w)
 {
+	w->so_far.len = 0;
+	if (w->fs->ov) {
+		ov_dir_free(&w->at);
+		int rc = ov_dir_root(w->fs, &w->at);
+		if (rc < 0)
+			return rc;
+	}
 	return walk_to(w, openat(w->fs->root_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
 }
 
@@ -139,12 +150,13 @@ static int make_parent(struct walk *w, const char *name, struct err *e)
 	return rc < 0 ? err_sys(e, rc, "%s: look at a parent directory", w->path) : 0;
 }
 
-static int walk_link(struct walk *w, const char *name, struct err *e)
+/* The link NAME in DIRFD. */
+static int walk_link(struct walk *w, int dirfd, const char *name, struct err *e)
 {
 	char target[PATH_MAX];
-	ssize_t n = readlinkat(w->fd, name, target, sizeof(target) - 1);
+	ssize_t n = readlinkat(dirfd, name, target, sizeof(target) - 1);
 
-	if (n < 0 && errno == EINVAL)
+	if (n < 0 && (errno == EINVAL || (errno == ENOENT && !*name)))
 		return err_kind_set(
 		        e, -ENOTDIR, ERR_KIND_NOT_A_DIRECTORY, "%s: %s in its path is not a directory", w->path, name);
 	if (n < 0)
@@ -180,14 +192,104 @@ static int walk_step(struct walk *w, const char *name, struct err *e)
 		fd = openat(w->fd, name, flags);
 	}
 	if (fd < 0 && (errno == ENOTDIR || errno == ELOOP))
-		return walk_link(w, name, e);
+		return walk_link(w, w->fd, name, e);
 	return walk_to(w, fd) < 0 ? err_sys(e, -errno, "%s: open %s in its path", w->path, name) : 0;
 }
 
-/* Component by component. Returns a new descriptor. */
-static int resolve_walk(struct fs *fs, const char *path, size_t len, bool make, struct err *e)
+/* Overlay mode. Every directory on the way is copied up: something will be written into it, or hidden in it. */
+static int over_down(struct walk *w, const char *name, struct ov_found *f, struct err *e)
 {
-	struct walk w = {.fs = fs, .path = path, .fd = -1, .make = make, .rest = xasprintf("%.*s", (int)len, path)};
+	int rc = ov_dir_down(w->fs, &w->at, name, f, true);
+
+	if (rc < 0)
+		err_sys(e, rc, "%s: copy %s in its path up", w->path, name);
+	if (rc == -ENOSPC)
+		e->kind = ERR_KIND_DISK_FULL;
+	if (rc == -EDQUOT)
+		e->kind = ERR_KIND_QUOTA_BYTES;
+	if (rc < 0)
+		return rc;
+	buf_printf(&w->so_far, "%s/", name);
+	return walk_to(w, openat(w->at.upper, ".", O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0
+	               ? err_sys(e, -errno, "%s: open %s in its path", w->path, name)
+	               : 0;
+}
+
+static int over_up(struct walk *w, struct err *e)
+{
+	size_t len = w->so_far.len ? w->so_far.len - 1 : 0;
+
+	while (len && w->so_far.data[len - 1] != '/')
+		len--;
+	w->so_far.len = len;
+	ov_dir_free(&w->at);
+	int rc = ov_dir_walk(w->fs, len ? w->so_far.data : "", len, true, &w->at);
+	if (rc == 0)
+		rc = walk_to(w, openat(w->at.upper, ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+	return rc < 0 ? err_sys(e, rc, "%s: go up in its path", w->path) : 0;
+}
+
+static int over_link(struct walk *w, const struct ov_found *f, const char *name, struct err *e)
+{
+	AUTO_CLOSE int fd = handle_open(w->fs->root_fd, &f->real, O_PATH | O_NOFOLLOW);
+
+	return fd < 0 ? err_sys(e, fd, "%s: open %s in its path", w->path, name) : walk_link(w, fd, "", e);
+}
+
+static int over_make(struct walk *w, const char *name, struct err *e)
+{
+	struct ov_cover cover;
+	int rc = ov_uncover(w->fs, w->fd, &w->at.below, name, &cover);
+
+	if (rc < 0)
+		return err_sys(e, rc, "%s: make the missing parent %s", w->path, name);
+	rc = make_parent(w, name, e);
+	if (rc == 0 && ov_covered(w->fs, w->fd, name, S_IFDIR, &cover) < 0)
+		rc = err_sys(e, -errno, "%s: make the missing parent %s opaque", w->path, name);
+	return rc;
+}
+
+static int over_step(struct walk *w, const char *name, struct err *e)
+{
+	struct ov_found f = {0};
+	int rc = 0;
+
+	if (!strcmp(name, ".."))
+		return over_up(w, e);
+	if (strlen(name) > NAME_MAX)
+		return err_kind_set(e, -ENAMETOOLONG, ERR_KIND_BAD_NAME,
+		        "%s: a link in its path has a name above 255 bytes", w->path);
+	for (int try = 0; try < 2 && rc == 0; try++) {
+		ov_found_free(&f);
+		rc = ov_find(w->fs, w->fd, &w->at.below, name, &f);
+		if (rc < 0)
+			err_sys(e, rc, "%s: look for %s in its path", w->path, name);
+		else if (!f.exists && !w->make)
+			rc = err_set(e, -ENOENT, "%s: %s in its path does not exist", w->path, name);
+		else if (!f.exists)
+			rc = over_make(w, name, e);
+		else
+			break;
+	}
+	if (rc == 0)
+		rc = S_ISDIR(f.st.st_mode)   ? over_down(w, name, &f, e)
+		     : S_ISLNK(f.st.st_mode) ? over_link(w, &f, name, e)
+		                             : err_kind_set(e, -ENOTDIR, ERR_KIND_NOT_A_DIRECTORY,
+		                                       "%s: %s in its path is not a directory", w->path, name);
+	ov_found_free(&f);
+	return rc;
+}
+
+/* Component by component. Returns a new descriptor. */
+static int resolve_walk(
+        struct fs *fs, const char *path, size_t len, bool make, struct stack *below, struct err *e)
+{
+	struct walk w = {.fs = fs,
+	        .path = path,
+	        .fd = -1,
+	        .make = make,
+	        .rest = xasprintf("%.*s", (int)len, path),
+	        .at.upper = -1};
 	int rc = walk_root(&w);
 
 	if (rc < 0)
@@ -201,8 +303,12 @@ static int resolve_walk(struct fs *fs, const char *path, size_t len, bool make, 
 		if (!name)
 			rc = err_sys(e, -ENOMEM, "%s", path);
 		else if (strcmp(name, "."))
-			rc = walk_step(&w, name, e);
+			rc = fs->ov ? over_step(&w, name, e) : walk_step(&w, name, e);
 	}
+	*below = w.at.below;
+	w.at.below = (struct stack){0};
+	ov_dir_free(&w.at);
+	buf_free(&w.so_far);
 	free(w.rest);
 	if (rc < 0)
 		cleanup_close(&w.fd);
@@ -217,7 +323,7 @@ static int resolve_fast(struct fs *fs, const char *path, size_t len)
 	        .flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
 	char text[PATH_MAX];
 
-	if (len >= sizeof(text))
+	if (fs->ov || len >= sizeof(text))
 		return -ENAMETOOLONG;
 	memcpy(text, len ? path : ".", len ? len : 1);
 	text[len ? len : 1] = 0;
@@ -265,18 +371,19 @@ struct path_dir *path_dir_get(
 
 	if (d)
 		return dir_use(fs, c, d, make);
+	struct stack below = {0};
 	AUTO_CLOSE int fd = resolve_fast(fs, path, len);
 	if (fd < 0)
-		fd = resolve_walk(fs, path, len, make, e);
-	if (fd < 0)
-		return NULL;
-	if (fstat(fd, &st) < 0) {
-		err_sys(e, -errno, "%s: look at its directory", path);
+		fd = resolve_walk(fs, path, len, make, &below, e);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		if (fd >= 0)
+			err_sys(e, -errno, "%s: look at its directory", path);
+		stack_free(&below);
 		return NULL;
 	}
 	fs_time_keep(fs, fd, &st);
 	d = cache_victim(c);
-	*d = (struct path_dir){.fd = STEAL_FD(&fd), .ino = st.st_ino, .len = len};
+	*d = (struct path_dir){.fd = STEAL_FD(&fd), .ino = st.st_ino, .len = len, .below = below};
 	d->path = xasprintf("%.*s", (int)len, path);
 	return dir_use(fs, c, d, make);
 }

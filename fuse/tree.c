@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "fuse/hash64.h"
 #include "fuse/node.h"
+#include "fuse/overlay.h"
 
 /* ext4: four extents in the inode, 340 in a block of the tree. */
 #define INLINE_EXTENTS 4
@@ -51,7 +52,6 @@ int fs_init(struct fs *fs, int root, const struct msg_fs_start *start, const str
 	fs->root_fd = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fs->root_fd < 0 || fstat(fs->root_fd, &st) < 0 || fstatfs(fs->root_fd, &sfs) < 0)
 		return err_sys(e, -errno, "open the root of the volume");
-	fs->root_ino = st.st_ino;
 	fs->block = sfs.f_bsize > 0 ? (uint64_t)sfs.f_bsize : 4096;
 	ledger_init(&fs->ledger, start->max_bytes, start->max_inodes, ops);
 	fs->ledger.used_bytes = start->used_bytes;
@@ -61,12 +61,16 @@ int fs_init(struct fs *fs, int root, const struct msg_fs_start *start, const str
 		if (rc < 0)
 			return rc;
 	}
-	return nodes_new(fs, e);
+	rc = start->layer ? layers_open(fs, (unsigned)start->layer - 1, e) : nodes_new(fs, e);
+	if (rc == 0 && fstat(fs->root_fd, &st) == 0)
+		fs->root_ino = st.st_ino;
+	return rc;
 }
 
 void fs_free(struct fs *fs)
 {
 	nodes_free(fs);
+	overlay_free(fs);
 	itab_free(&fs->itab);
 	marks_free(&fs->marks);
 	if (fs->root_fd >= 0)

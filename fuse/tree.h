@@ -21,6 +21,7 @@
 #define TREE_OPAQUE ".wh..wh..opq"
 
 struct nodes;
+struct overlay;
 
 struct fs {
 	int root_fd; /* owns; O_RDONLY, so that it serves open_by_handle_at too */
@@ -31,6 +32,7 @@ struct fs {
 	struct itab itab;
 	struct marks marks;
 	struct nodes *nodes; /* owns; the inodes that the kernel knows */
+	struct overlay *ov;  /* owns; NULL: flat, root_fd is the whole tree */
 	struct image_limits limits;
 	uint64_t serial; /* grows when a directory or symlink goes away or moves: resolved paths are stale */
 };

@@ -20,6 +20,11 @@
 #include "base/err.h"
 
 #define INGEST_NAME ".builderd-ingest"
+/* Where layers are preserved (msg_fs_start.layer), a volume keeps each of them as a directory of its own, in the form
+ * of the kernel's overlayfs with "userxattr": INGEST_LAYERS "/" INGEST_LAYER_NAME, 0 is the lowest. */
+#define INGEST_LAYERS "layers"
+#define INGEST_LAYER_NAME "%03u"
+#define INGEST_LAYERS_MAX 128 /* those of an image, and the finishing pass */
 #define INGEST_MAGIC 0x31474e49u /* "ING1" */
 #define INGEST_WRITE_MAX (1u << 20)
 #define INGEST_PATH_MAX 65535u /* the rules' limits are tighter: struct image_limits */

@@ -260,6 +260,7 @@ struct msg_unpack_done {
 struct msg_fs_start {
 	uint64_t max_bytes, max_inodes;   /* quota of the build */
 	uint64_t used_bytes, used_inodes; /* already charged: what the parent chain holds */
+	uint64_t layer;                   /* 0: the tree is the volume's root; N: layer N - 1 of preserved layers */
 	struct image_limits limits;
 };
 

@@ -3,13 +3,17 @@
  * Drives builderd-fs as builderd does, without builderd: an ext4 image on a loop device, mounted detached, a FUSE
  * mount on top, the conversation over a socketpair. In a mount namespace of its own: nothing is left behind.
  *
- *   drive-fs [-p PROGRAM] [-d DIR] [-s IMAGE_MB] [-q MAX_BYTES] [-i MAX_INODES] [-G MB_HELD_BACK] [-f MAX_FILE] STEP...
+ *   drive-fs [-L] [-p PROGRAM] [-d DIR] [-s IMAGE_MB] [-q MAX_BYTES] [-i MAX_INODES] [-G MB_HELD_BACK] [-f MAX_FILE]
+ *            STEP...
+ * -L: layers are preserved, each a directory of the volume.
  * Steps, in order; a session starts with the first that needs one:
  *   layer:FILE     a tar layer, converted and written to the control file
  *   stream:FILE    an ingest stream as it is
  *   convert:IN=OUT a tar layer to an ingest stream in a file
  *   run:COMMAND    sh -c COMMAND with $MNT (the FUSE mount) and $BACK (the backing file system)
  *   stop           end the session, compare what it reports with a walk of the tree
+ *   next           stop; with -L, what follows is the next layer
+ *   kernel:COMMAND sh -c COMMAND with the layers so far mounted by the kernel's overlayfs, read-only, at $KERNEL
  *   raw:FILE       untar FILE straight to $BACK (tar -xf), timed: the yardstick
  * Each says what came of it on a line of stdout. The exit code is 1 if a command failed, figures differ, or the process
  * died.
@@ -555,6 +559,40 @@ static void step_stop(const char *arg)
 	session_stop();
 }
 
+static void step_next(const char *arg)
+{
+	step_stop(arg);
+	d.start.layer++;
+}
+
+static void step_kernel(const char *arg)
+{
+	AUTO_FREE char *lower = xstrdup("");
+	AUTO_FREE char *at = xasprintf("%s/kernel", d.base);
+
+	session_stop();
+	for (uint64_t i = 0; i < d.start.layer; i++) {
+		char *more = xasprintf("%s/" INGEST_LAYERS "/" INGEST_LAYER_NAME "%s%s", d.back, (unsigned)i,
+		        *lower ? ":" : "", lower);
+		free(lower);
+		lower = more;
+	}
+	/* One directory alone is no overlay: an empty one below it. */
+	AUTO_FREE char *empty = xasprintf("%s/empty", d.base);
+	AUTO_FREE char *options = xasprintf("lowerdir=%s:%s,userxattr", lower, empty);
+	mkdir(empty, 0755);
+	mkdir(at, 0755);
+	setenv("KERNEL", at, 1);
+	if (mount("overlay", at, "overlay", MS_RDONLY, options) < 0)
+		die("mount overlay");
+	AUTO_FREE char *command = xasprintf("exec 2>&1; %s", arg);
+	int status = system(command);
+	printf("kernel: status %d\n", WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+	if (status)
+		d.is_failed = true;
+	umount2(at, MNT_DETACH);
+}
+
 static void step_raw(const char *arg)
 {
 	AUTO_FREE char *cmd = xasprintf("tar -xf '%s' -C '%s'", arg, d.back);
@@ -568,7 +606,8 @@ static const struct {
 	const char *name;
 	void (*run)(const char *arg);
 } steps[] = {{"layer:", step_layer}, {"stream:", step_stream}, {"convert:", step_convert}, {"run:", step_run},
-        {"stop", step_stop}, {"raw:", step_raw}};
+        {"stop", step_stop}, {"next", step_next},
+        {"kernel:", step_kernel}, {"raw:", step_raw}};
 
 static void step(const char *text)
 {
@@ -622,10 +661,12 @@ int main(int argc, char **argv)
 	int c;
 
 	limits_default(&d.start.limits);
-	while ((c = getopt(argc, argv, "p:d:s:q:i:G:f:")) != -1) {
+	while ((c = getopt(argc, argv, "Lp:d:s:q:i:G:f:")) != -1) {
 		uint64_t n = optarg ? strtoull(optarg, NULL, 0) : 0;
 		if (c == 'p')
 			d.program = optarg;
+		else if (c == 'L')
+			d.start.layer = 1;
 		else if (c == 'd')
 			d.dir = optarg;
 		else if (c == 's')
