@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Names of lower files that have several. Nothing on disk leads from an inode to its names, so the lower layers are read
- * through once, when the first such file is met. What is visible of it is looked up again after each change.
+ * Names of lower files that have several. Nothing on disk leads from an inode to its names, so the lower layers are
+ * read through once, when the first such file is met. What is visible of it is looked up again after each change.
  */
 #include <dirent.h>
 #include <errno.h>

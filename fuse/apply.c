@@ -27,8 +27,8 @@ struct place {
 
 /* --- making one name ------------------------------------------------------------------------------------------ */
 
-/* Overlay mode: what stands there is in a lower layer, or hidden by a whiteout. A directory over a directory merges with
- * it; anything else covers it by being there. */
+/* Overlay mode: what stands there is in a lower layer, or hidden by a whiteout. A directory over a directory merges
+ * with it; anything else covers it by being there. */
 static int place_prepare(struct apply *a, const struct ingest_entry *en, struct place *p, struct err *e)
 {
 	struct fs *fs = a->fs;
@@ -83,8 +83,7 @@ static int place_settle(struct apply *a, const struct ingest_entry *en, struct p
 	mark_add(&a->fs->marks, p->dir->ino, p->name);
 	int rc = fs_charge_fd(a->fs, p->dir->fd, p->reserved - own, stat_bytes(&p->dir_was), &st);
 	if (rc == 0 && a->fs->ov)
-		rc = ov_covered(
-		        a->fs, p->dir->fd, p->name, en->rec.type == INGEST_DIR ? S_IFDIR : S_IFREG, &p->cover);
+		rc = ov_covered(a->fs, p->dir->fd, p->name, en->rec.type == INGEST_DIR ? S_IFDIR : S_IFREG, &p->cover);
 	return rc < 0 ? attr_sys(e, rc, en->path, "look at its directory") : 0;
 }
 
@@ -514,8 +513,8 @@ static int apply_whiteout(struct apply *a, const struct ingest_entry *en, struct
 		*e = why.code == -ENOENT ? (struct err)ERR_INIT : why;
 		return e->code;
 	}
-	int rc = a->fs->ov ? ov_hide(a->fs, d->fd, d->ino, &d->below, name)
-	                   : whiteout_apply(a->fs, d->fd, d->ino, name);
+	int rc =
+	        a->fs->ov ? ov_hide(a->fs, d->fd, d->ino, &d->below, name) : whiteout_apply(a->fs, d->fd, d->ino, name);
 	return rc < 0 ? attr_sys(e, rc, en->path, "remove it for a whiteout") : 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Copy-up: a lower inode becomes one in the upper directory, with owner, mode, xattrs, ACLs, times, holes and all of its
- * visible names. Nobody sees it half done: there is one thread, and what fails is undone.
+ * Copy-up: a lower inode becomes one in the upper directory, with owner, mode, xattrs, ACLs, times, holes and all of
+ * its visible names. Nobody sees it half done: there is one thread, and what fails is undone.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -304,8 +304,10 @@ int copy_up(struct fs *fs, int dirfd, const char *name, const struct handle *low
 		struct node *n = nodes_find(fs, lower);
 		origins_add(fs, &c.real, lower, c.st.st_ino);
 		fs->ov->changes++;
-		if (n)
+		if (n) {
+			n->place->ino = c.st.st_ino;
 			node_moved_up(fs, n, &c.real);
+		}
 	}
 	cleanup_close(&c.from);
 	cleanup_close(&c.to);
@@ -333,6 +335,8 @@ int copy_up_orphan(struct fs *fs, struct node *n, uint64_t size)
 		else
 			rc = fs_charge_fd(fs, c.to, own, 0, &st);
 	}
+	if (rc == 0)
+		n->place->ino = c.st.st_ino;
 	if (rc == 0)
 		node_orphan_up(fs, n, &c.real, STEAL_FD(&c.to));
 	cleanup_close(&c.from);

@@ -8,7 +8,7 @@
 struct merge_entry {
 	char *name; /* owns */
 	uint64_t ino;
-	unsigned layer; /* 0: upper */
+	unsigned layer;     /* 0: upper */
 	unsigned char type; /* DT_* */
 	bool is_whiteout;
 };

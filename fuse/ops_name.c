@@ -209,8 +209,7 @@ static int make_over(
 }
 
 /* A 0:0 character device is the whiteout of its own name (overlayfs.rst). */
-static int op_native_marker(
-        struct fs *fs, struct node *dir, const char *name, const struct make *m, struct found *out)
+static int op_native_marker(struct fs *fs, struct node *dir, const char *name, const struct make *m, struct found *out)
 {
 	struct stat st;
 

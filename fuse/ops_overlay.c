@@ -156,9 +156,7 @@ static int nameless_up(struct fs *fs, struct node *n, uint64_t size)
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return fd < 0 ? fd : -errno;
-	int rc = st.st_nlink > 1 && !S_ISDIR(st.st_mode)
-	                 ? aliases_each(fs, &n->real, st.st_ino, name_recall, n)
-	                 : 0;
+	int rc = st.st_nlink > 1 && !S_ISDIR(st.st_mode) ? aliases_each(fs, &n->real, st.st_ino, name_recall, n) : 0;
 	if (rc < 0)
 		return rc;
 	return n->place->parent ? ov_node_up(fs, n, size) : copy_up_orphan(fs, n, size);
@@ -321,6 +319,8 @@ static int end_up(struct fs *fs, struct end *x)
 	if (rc == 0 && S_ISDIR(x->f.st.st_mode) && x->f.below.n) {
 		AUTO_CLOSE int fd = openat(x->upper, x->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		rc = fd < 0 ? -errno : ov_opaque(fs, fd);
+		if (rc == 0)
+			rc = ov_marks_remove(fs, fd);
 	}
 	return rc;
 }
@@ -339,8 +339,9 @@ static int rename_check(struct fs *fs, const struct end *from, const struct end 
 		return -EEXIST;
 	if (from_dir != to_dir)
 		return from_dir ? -ENOTDIR : -EISDIR;
-	return to_dir && !(from->dir == to->dir && !strcmp(from->name, to->name)) ? is_empty(fs, to->upper, to->name, &to->f)
-	                                                                          : 0;
+	return to_dir && !(from->dir == to->dir && !strcmp(from->name, to->name))
+	               ? is_empty(fs, to->upper, to->name, &to->f)
+	               : 0;
 }
 
 /* A moved directory must not merge with what lower layers have at its new name. */

@@ -4,9 +4,9 @@
  *
  * On disk it is what the kernel's overlayfs reads with `userxattr` (Documentation/filesystems/overlayfs.rst): a
  * whiteout is a 0:0 character device, an opaque directory has user.overlay.opaque=y. The trusted.* forms, redirects and
- * metacopy need CAP_SYS_ADMIN, which this process lacks, so a copy-up takes the content along and a directory that lower
- * layers have a part in is renamed by copying it up whole. A directory therefore always has the same path in each layer,
- * which keeps all of this small.
+ * metacopy need CAP_SYS_ADMIN, which this process lacks, so a copy-up takes the content along and a directory that
+ * lower layers have a part in is renamed by copying it up whole. A directory therefore always has the same path in each
+ * layer, which keeps all of this small.
  *
  * What is copied up keeps its identity: inode number, open descriptors, all of its hard links. The upper inode is known
  * as the one it came from by a table in memory, which goes with the process.
@@ -24,11 +24,11 @@
 #define OVERLAY_TEMP ".wh.." /* a whiteout on its way to its name; hidden as all such names */
 
 struct overlay {
-	struct stack root;          /* the layers */
-	int whiteout_fd;            /* owns; O_PATH: one inode serves many whiteouts; -1: none yet */
-	struct origins *origins;    /* owns */
-	struct aliases *aliases;    /* owns; NULL until a lower file with several names is met */
-	uint64_t changes;           /* of what lower layers show: grows */
+	struct stack root;       /* the layers */
+	int whiteout_fd;         /* owns; O_PATH: one inode serves many whiteouts; -1: none yet */
+	struct origins *origins; /* owns */
+	struct aliases *aliases; /* owns; NULL until a lower file with several names is met */
+	uint64_t changes;        /* of what lower layers show: grows */
 };
 
 /* LAYERS are open directories, topmost first; borrowed. fs->root_fd is the upper one. 0 or -errno. */
@@ -73,11 +73,14 @@ int ov_whiteout(struct fs *fs, int dirfd, const char *name);
 int ov_whiteout_prepare(struct fs *fs, int dirfd);
 int ov_whiteout_commit(struct fs *fs, int dirfd, const char *name);
 
+/* Remove the whiteouts in an opaque directory and below it: the kernel would list them. In whiteout.c. */
+int ov_marks_remove(struct fs *fs, int dirfd);
+
 /* Lower layers end at the directory FD: for readers and for the nodes at and below it. 0 or -errno. */
 int ov_opaque(struct fs *fs, int fd);
 
-/* For the ingest stream. The whiteout of NAME, or of all names: lower layers' and copies of them go, what this layer wrote
- * stays. */
+/* For the ingest stream. The whiteout of NAME, or of all names: lower layers' and copies of them go, what this layer
+ * wrote stays. */
 int ov_hide(struct fs *fs, int dirfd, uint64_t dir_ino, const struct stack *below, const char *name);
 int ov_hide_all(struct fs *fs, int dirfd, const struct stack *below);
 

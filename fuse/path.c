@@ -91,9 +91,9 @@ struct walk {
 	const char *path; /* for messages */
 	int fd;           /* owns; O_PATH */
 	uint64_t ino;
-	char *rest; /* owns */
-	struct ov_dir at;   /* overlay mode: where fd is */
-	struct buf so_far;  /* overlay mode: the path of it, for ".." */
+	char *rest;        /* owns */
+	struct ov_dir at;  /* overlay mode: where fd is */
+	struct buf so_far; /* overlay mode: the path of it, for ".." */
 	unsigned links;
 	bool make;
 };
@@ -281,8 +281,7 @@ static int over_step(struct walk *w, const char *name, struct err *e)
 }
 
 /* Component by component. Returns a new descriptor. */
-static int resolve_walk(
-        struct fs *fs, const char *path, size_t len, bool make, struct stack *below, struct err *e)
+static int resolve_walk(struct fs *fs, const char *path, size_t len, bool make, struct stack *below, struct err *e)
 {
 	struct walk w = {.fs = fs,
 	        .path = path,

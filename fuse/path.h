@@ -18,8 +18,8 @@ struct path_dir {
 	int fd; /* owned by the cache; O_PATH */
 	uint64_t ino;
 	struct stack below; /* owns; overlay mode: lower directories of this path. FD is the upper one */
-	bool is_written; /* marked as a directory that this layer wrote into */
-	char *path;      /* owns; as it was asked for, no final slash */
+	bool is_written;    /* marked as a directory that this layer wrote into */
+	char *path;         /* owns; as it was asked for, no final slash */
 	size_t len;
 	uint64_t used; /* for the choice of a victim */
 };

@@ -23,7 +23,7 @@ struct reader {
 	struct merge merge;
 	bool is_merged;
 	int hold_fd; /* owns; overlay mode: keeps a removed directory's inode, -1: none */
-	off_t at; /* of the merged names; "." and ".." come first */
+	off_t at;    /* of the merged names; "." and ".." come first */
 	_Alignas(struct dirent64) char entry[sizeof(struct dirent64)];
 };
 

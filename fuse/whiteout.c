@@ -15,6 +15,7 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "fuse/overlay.h"
 #include "fuse/tree.h"
 
 #define WALK_BUFFER 32768
@@ -26,9 +27,11 @@ struct level {
 	char child[NAME_MAX + 1];
 };
 
+enum prune { PRUNE_ALL, PRUNE_LOWER, PRUNE_WHITEOUTS };
+
 struct walk {
 	struct fs *fs;
-	bool is_lower_only;
+	enum prune what;
 	int fd; /* owns; of the deepest level */
 	size_t depth, cap;
 	struct level *levels; /* owns */
@@ -70,7 +73,7 @@ static struct dirent64 *walk_next(struct walk *w, int *rc)
 
 static bool is_written(const struct walk *w, uint64_t dir_ino, const char *name)
 {
-	return w->is_lower_only && mark_has(&w->fs->marks, dir_ino, name);
+	return w->what == PRUNE_LOWER && mark_has(&w->fs->marks, dir_ino, name);
 }
 
 static int walk_down(struct walk *w, const struct dirent64 *d, uint64_t ino)
@@ -102,7 +105,8 @@ static int walk_up(struct walk *w)
 	w->pos = w->len = 0;
 	if (lseek(fd, l->resume, SEEK_SET) < 0)
 		return -errno;
-	if (done.is_kept || is_written(w, l->ino, l->child) || is_written(w, done.ino, "")) {
+	if (w->what == PRUNE_WHITEOUTS || done.is_kept || is_written(w, l->ino, l->child) ||
+	        is_written(w, done.ino, "")) {
 		l->is_kept = true;
 		return 0;
 	}
@@ -120,14 +124,15 @@ static int walk_entry(struct walk *w, const struct dirent64 *d)
 		return -errno;
 	if (S_ISDIR(st.st_mode))
 		return walk_down(w, d, st.st_ino);
-	if (!is_written(w, l->ino, d->d_name))
+	bool stays = w->what == PRUNE_WHITEOUTS ? !ov_is_whiteout(&st) : is_written(w, l->ino, d->d_name);
+	if (!stays)
 		return tree_unlink(w->fs, w->fd, d->d_name, &st);
 	l->is_kept = true;
 	return 0;
 }
 
 /* Empty the directory FD (taken over). 1: something stays, 0: it is empty, or -errno. */
-static int tree_prune(struct fs *fs, int fd, bool is_lower_only)
+static int tree_prune(struct fs *fs, int fd, enum prune what)
 {
 	AUTO_FREE struct walk *w = xcalloc(1, sizeof(*w));
 	struct dirent64 *d;
@@ -135,7 +140,7 @@ static int tree_prune(struct fs *fs, int fd, bool is_lower_only)
 	int rc;
 
 	w->fs = fs;
-	w->is_lower_only = is_lower_only;
+	w->what = what;
 	w->fd = fd;
 	rc = fstat(fd, &st) < 0 ? -errno : walk_push(w, st.st_ino);
 	while (!rc) {
@@ -167,7 +172,7 @@ static int remove_name(struct fs *fs, int dirfd, const char *name, bool is_lower
 		return -errno;
 	if (is_lower_only)
 		fs_time_keep(fs, fd, &st);
-	int kept = tree_prune(fs, fd, is_lower_only);
+	int kept = tree_prune(fs, fd, is_lower_only ? PRUNE_LOWER : PRUNE_ALL);
 	if (kept || is_marked || (is_lower_only && mark_has(&fs->marks, st.st_ino, "")))
 		return kept < 0 ? kept : 0;
 	return fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : tree_unlink(fs, dirfd, name, &st);
@@ -189,6 +194,16 @@ int whiteout_opaque(struct fs *fs, int dirfd)
 
 	if (fd < 0)
 		return -errno;
-	int rc = tree_prune(fs, fd, true);
+	int rc = tree_prune(fs, fd, PRUNE_LOWER);
+	return rc < 0 ? rc : 0;
+}
+
+int ov_marks_remove(struct fs *fs, int dirfd)
+{
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	int rc = tree_prune(fs, fd, PRUNE_WHITEOUTS);
 	return rc < 0 ? rc : 0;
 }

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib/tap.sh"
 
 drive() {
-	timeout 100 "$build/t/tools/drive-fs" -p "$build/builderd-fs" -d "$tmp" "$@" 2>&1
+	timeout 100 "$build/t/tools/drive-fs" ${fs_mode:-} -p "$build/builderd-fs" -d "$tmp" "$@" 2>&1
 }
 
 leaks_begin

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib/tap.sh"
 
 drive() {
-	timeout 60 "$build/t/tools/drive-fs" -p "$build/builderd-fs" -d "$tmp" "$@" 2>&1
+	timeout 60 "$build/t/tools/drive-fs" ${fs_mode:-} -p "$build/builderd-fs" -d "$tmp" "$@" 2>&1
 }
 MB=1048576
 
@@ -66,7 +66,8 @@ like "$out" 'exact status=0' 'the ledger is exact'
 
 out=$(drive -i 50 'run:cd $MNT; for i in $(seq 100); do echo >f$i || break; done; ls | wc -l; rm f1 && echo again >g && echo ok; df -i . | tail -1 | tr -s " "' stop)
 like "$out" 'Disk quota exceeded' 'the limit of inodes'
-like "$out" $'49\nok' 'root and lost+found count; a removed file makes room'
+[[ ${fs_mode:-} ]] && n=46 || n=49 # "layers" and the layer are directories, too, and lost+found is not seen
+like "$out" "$n"$'\nok' 'root and lost+found count; a removed file makes room'
 like "$out" 'none 50 50 0 100%' 'statfs shows it'
 like "$out" 'exact status=0' 'the ledger is exact'
 
@@ -104,7 +105,7 @@ like "$out" 'error -28 disk-full: [0-9]+: the volume is full' 'refused: disk-ful
 like "$out" 'exact status=0' 'the ledger is exact'
 out=$(drive -s 96 -G 80 -q $((64 * MB)) "layer:$tmp/big.tar" 'run:ls $MNT | wc -l' stop)
 like "$out" 'grow: asked, code 0' 'a full volume that grows'
-like "$out" $'entries=43 .*\n41\n' 'the layer is whole then'
+like "$out" $'entries=43 .*\n4[01]\n' 'the layer is whole then'
 like "$out" 'exact status=0' 'the ledger is exact'
 
 leaks_end

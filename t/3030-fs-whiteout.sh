@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib/tap.sh"
 
 drive() {
-	timeout 60 "$build/t/tools/drive-fs" -p "$build/builderd-fs" -d "$tmp" "$@" 2>&1
+	timeout 60 "$build/t/tools/drive-fs" ${fs_mode:-} -p "$build/builderd-fs" -d "$tmp" "$@" 2>&1
 }
 
 # layer FILE NAME...: a tar with these entries in this order. "x/" a directory, "x" a file with its name as content, "x=y" a hard link.
@@ -32,7 +32,7 @@ case_of() {
 	local desc=$1 want=$2 out
 	shift 2
 	layer "$tmp/upper.tar" "$@"
-	out=$(drive "layer:$tmp/base.tar" stop "layer:$tmp/upper.tar" stop \
+	out=$(drive "layer:$tmp/base.tar" next "layer:$tmp/upper.tar" stop \
 		'run:cd $MNT; echo "TREE $(find . -mindepth 1 ! -name lost+found -printf "%P\n" | sort | paste -sd " ")"' stop)
 	is "$(sed -n 's/^TREE //p' <<<"$out")" "$want" "$desc"
 	[ "$(grep -c 'exact status=0' <<<"$out")" = 3 ] || is "$out" exact "$desc: the ledger is exact"
@@ -61,11 +61,11 @@ case_of 'opaque in a subdirectory' 'a a/1 a/2 a/s top' a/s/.wh..wh..opq
 case_of 'opaque of the root' 'n' n .wh..wh..opq
 case_of 'a lower file written again is of this layer' "$ALL top" a/1 a/2 a/s/3 a/s/t/4 a/.wh.1 a/s/.wh.3 a/s/t/.wh.4
 
-out=$(drive "layer:$tmp/base.tar" stop 'run:cd $MNT; stat -c "%Y before" a' "layer:$tmp/upper.tar" 'run:cd $MNT; stat -c "%Y after" a' stop)
+out=$(drive "layer:$tmp/base.tar" next 'run:cd $MNT; stat -c "%Y before" a' "layer:$tmp/upper.tar" 'run:cd $MNT; stat -c "%Y after" a' stop)
 like "$out" '1600000000 before.*1600000000 after' 'a directory that the layer does not name keeps its time'
 
 # Through POSIX: making the marker is the whiteout.
-out=$(drive "layer:$tmp/base.tar" stop "run:cd \$MNT; ls a; echo n >a/n; mknod a/.wh.1 c 0 0; : >a/.wh.n; ls -A a; echo opaque; : >a/s/.wh..wh..opq; ls -A a/s; echo end
+out=$(drive "layer:$tmp/base.tar" next "run:cd \$MNT; ls a; echo n >a/n; mknod a/.wh.1 c 0 0; : >a/.wh.n; ls -A a; echo opaque; : >a/s/.wh..wh..opq; ls -A a/s; echo end
 	python3 - <<'EOF'
 import os
 os.chdir(os.environ['MNT'])
@@ -84,7 +84,7 @@ for fn in (lambda: os.mkdir('.wh.d'), lambda: os.symlink('x', '.wh.l'), lambda: 
         print('refused', e.errno)
 EOF" 'run:cd $MNT; find . -name ".wh*"; echo none' stop)
 like "$out" $'1\n2\ns\n2\nn\ns\nopaque\nend' 'markers made by mknod and open act at once, and spare what this session wrote'
-like "$out" "marker 5 0o100640 False \['a', 'lost\+found'\]" 'the maker of a marker can set its owner, mode and times'
+like "$out" "marker 5 0o100640 False \['a'(, 'lost\+found')?\]" 'the maker of a marker can set its owner, mode and times'
 is "$(grep -c 'refused 22' <<<"$out")" 7 'names and types that are no whiteout are refused'
 like "$out" $'status 0\nnone' 'no marker is stored or listed'
 is "$(grep -c 'exact status=0' <<<"$out")" 2 'the ledger is exact'
@@ -100,7 +100,7 @@ os.chdir(os.environ['MNT']); os.mkdir('wide')
 for i in range(5000):
     open('wide/%d' % i, 'w').close()
 EOF" stop 'run:cd $MNT; : >.wh.deep; : >.wh.wide; ls' stop)
-like "$out" $'lost\\+found\nrun: status 0' 'a tree 1000 deep and one 5000 wide'
+like "$out" $'exact[^\n]*\n(lost\\+found\n)?run: status 0' 'a tree 1000 deep and one 5000 wide'
 is "$(grep -c 'exact status=0' <<<"$out")" 2 'the ledger is exact'
 
 leaks_end

@@ -24,7 +24,7 @@
  * of the kernel's overlayfs with "userxattr": INGEST_LAYERS "/" INGEST_LAYER_NAME, 0 is the lowest. */
 #define INGEST_LAYERS "layers"
 #define INGEST_LAYER_NAME "%03u"
-#define INGEST_LAYERS_MAX 128 /* those of an image, and the finishing pass */
+#define INGEST_LAYERS_MAX 128    /* those of an image, and the finishing pass */
 #define INGEST_MAGIC 0x31474e49u /* "ING1" */
 #define INGEST_WRITE_MAX (1u << 20)
 #define INGEST_PATH_MAX 65535u /* the rules' limits are tighter: struct image_limits */

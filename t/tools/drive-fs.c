@@ -562,7 +562,8 @@ static void step_stop(const char *arg)
 static void step_next(const char *arg)
 {
 	step_stop(arg);
-	d.start.layer++;
+	if (d.start.layer)
+		d.start.layer++;
 }
 
 static void step_kernel(const char *arg)
@@ -606,8 +607,7 @@ static const struct {
 	const char *name;
 	void (*run)(const char *arg);
 } steps[] = {{"layer:", step_layer}, {"stream:", step_stream}, {"convert:", step_convert}, {"run:", step_run},
-        {"stop", step_stop}, {"next", step_next},
-        {"kernel:", step_kernel}, {"raw:", step_raw}};
+        {"stop", step_stop}, {"next", step_next}, {"kernel:", step_kernel}, {"raw:", step_raw}};
 
 static void step(const char *text)
 {

@@ -1,0 +1,5 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# builderd-fs in overlay mode: whiteouts, by the test of the flat mode.
+fs_mode=-L
+. "$(dirname "$0")/3030-fs-whiteout.sh"
