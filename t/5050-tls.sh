@@ -89,6 +89,18 @@ for version in --http1.1 --http2; do
 	rm rootfs
 done
 
+# --- clients that go in the middle of an answer
+api_pid=$(pgrep -P "$builderd_pid" -x builderd-api)
+build_id=$(jq -r .buildId job)
+for i in 1 2 3 4 5 6; do
+	timeout 20 openssl s_client -quiet -connect "127.0.0.1:$port" -CAfile ca.pem 2>/dev/null < <(
+		printf 'GET /builder.v1.BuilderService/GetBuildArtifact/%s HTTP/1.1\r\nhost: x\r\nx-tenant-id: test\r\n\r\n' "$build_id"
+		sleep 2
+	) | head -c 100000 >/dev/null
+done
+is "$(get /livez | tail -n 1)" "2 200" "six that go while they are answered hurt nobody"
+is "$(pgrep -P "$builderd_pid" -x builderd-api)" "$api_pid" "builderd-api is the one it was"
+
 # --- reload
 exec 7> >(timeout 60 openssl s_client -quiet -connect "127.0.0.1:$port" -CAfile ca.pem -alpn http/1.1 >old 2>/dev/null)
 printf 'GET /livez HTTP/1.1\r\nhost: x\r\n\r\n' >&7

@@ -270,6 +270,7 @@ int main(void)
 	struct err e = ERR_INIT;
 
 	log_setup("builderd-api", LOG_LEVEL_INFO, false);
+	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to sockets whose other end is gone */
 	int rc = configure(&p, &e);
 	if (rc >= 0)
 		rc = auth_init(&p.service.auth, &p.config, &e);

@@ -122,12 +122,20 @@ static void encode(const struct rpc_call *c, struct buf *b, const ProtobufCMessa
 		wire_encode(b, msg);
 }
 
+/* Generated clients say which protocol they speak, and a strict one of them takes "build_id" beside "buildId" for the
+ * same field twice. */
+static bool is_plain_json(const struct rpc_call *c)
+{
+	return c->is_json && !c->grpc &&
+	       !(c->is_get ? http_query(c->x, "connect") : rpc_header(c, "connect-protocol-version"));
+}
+
 void rpc_reply_with(struct rpc_call *c, const ProtobufCMessage *msg, const char *members)
 {
 	struct buf payload AUTO_BUF = {0};
 
 	encode(c, &payload, msg);
-	if (c->is_json && members && *members) {
+	if (members && *members && is_plain_json(c)) {
 		bool is_empty = payload.len == 2;
 		payload.len--; /* the closing brace */
 		buf_printf(&payload, "%s%s}", is_empty ? "" : ",", members);

@@ -93,8 +93,9 @@ void rpc_header_add(struct rpc_call *c, const char *name, const char *value);
 
 /* Answer with MSG (of the method's output type, borrowed). */
 void rpc_reply(struct rpc_call *c, const ProtobufCMessage *msg);
-/* The same; on a JSON answer MEMBERS, object members without the braces such as "\"status\":\"QUEUED\"", go behind the
- * message's own. NULL or "": none. The caller vouches for its syntax. */
+/* The same; on a JSON answer to a client that does not say it is Connect's (curl, say) MEMBERS, object members without
+ * the braces such as "\"status\":\"QUEUED\"", go behind the message's own. NULL or "": none. The caller vouches for its
+ * syntax. */
 void rpc_reply_with(struct rpc_call *c, const ProtobufCMessage *msg, const char *members);
 
 /* End with an error. CODE must not be RPC_OK. */

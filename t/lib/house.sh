@@ -7,9 +7,11 @@ die() {
 }
 
 packages_wanted() { # SECTION...: of t/lib/packages
-	local section
+	local section package program
 	for section; do
-		sed -n "s/^$section //p" "$top/t/lib/packages"
+		while read -r package program; do
+			[ -n "$program" ] && command -v "$program" >/dev/null || echo "$package"
+		done < <(sed -n "s/^$section //p" "$top/t/lib/packages")
 	done
 }
 
