@@ -319,3 +319,20 @@ void admin_revoke_token(struct rpc_call *c, const ProtobufCMessage *request, voi
 	log_info("token revoked", KV("token", q->token_id));
 	rpc_reply(c, &r.base);
 }
+
+/* --- audit ----------------------------------------------------------------------------------------------------- */
+
+void admin_get_audit_end(struct rpc_call *c, const ProtobufCMessage *request, void *arg)
+{
+	const struct service *s = arg;
+	Builder__V1__GetAuditEndResponse r = BUILDER__V1__GET_AUDIT_END_RESPONSE__INIT;
+	struct audit_end end;
+	char hex[65];
+
+	audit_end_get(s->audit, &end);
+	for (int i = 0; i < 32; i++)
+		snprintf(hex + 2 * i, 3, "%02x", end.hash[i]);
+	r.seq = end.seq;
+	r.hash = hex;
+	rpc_reply(c, &r.base);
+}

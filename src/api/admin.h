@@ -12,5 +12,6 @@ void admin_remove_tenant(struct rpc_call *c, const ProtobufCMessage *request, vo
 void admin_create_token(struct rpc_call *c, const ProtobufCMessage *request, void *arg);
 void admin_list_tokens(struct rpc_call *c, const ProtobufCMessage *request, void *arg);
 void admin_revoke_token(struct rpc_call *c, const ProtobufCMessage *request, void *arg);
+void admin_get_audit_end(struct rpc_call *c, const ProtobufCMessage *request, void *arg);
 
 #endif

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 
 struct download {
+	const struct service *service;
 	struct http_exchange *exchange;
 	struct jobs_waiter *waiter;
 	char etag[128]; /* "\"sha256:...\"", "" if there is no checksum */
@@ -60,10 +61,24 @@ static void respond(struct download *d, int fd, uint64_t size)
 	}
 }
 
+static void audit_read(const struct download *d, const struct err *e)
+{
+	char build_id[BUILD_ID_MAX];
+
+	snprintf(build_id, sizeof(build_id), "%.*s", (int)strcspn(d->name, "."), d->name);
+	service_audit(d->service, caller_of_http(d->exchange), http_peer(d->exchange),
+	        &(struct audit_event){.kind = AUDIT_STORAGE_ACCESS,
+	                .outcome = e->code ? AUDIT_ERROR : AUDIT_ALLOWED,
+	                .build = build_id,
+	                .resource = "product",
+	                .reason = e->code ? e->msg : "read"});
+}
+
 static void on_opened(void *arg, int fd, uint64_t size, const struct err *e)
 {
 	struct download *d = arg;
 
+	audit_read(d, e);
 	if (e->code) {
 		cleanup_close(&fd);
 		service_http_fail(d->exchange, e);
@@ -94,6 +109,7 @@ void artifact_http(struct http_exchange *x, void *arg)
 	AUTO_FREE struct download *d = xcalloc(1, sizeof(*d));
 	const char *known = http_header(x, "if-none-match");
 
+	d->service = s;
 	d->exchange = x;
 	if (store_job_get(s->jobs->store, tenant_of_http(x), http_suffix(x), &job, &e) < 0) {
 		service_http_fail(x, &e);

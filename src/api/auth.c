@@ -109,6 +109,12 @@ static const char *token_check(const struct auth *a, const char *text, struct ca
 	return NULL;
 }
 
+static void audit(const struct service *s, const struct http_exchange *x, struct audit_event *ev)
+{
+	ev->resource = http_path(x);
+	service_audit(s, x->caller, http_peer(x), ev);
+}
+
 static enum rpc_code unauthenticated(struct http_exchange *x, const char *why, struct err *e)
 {
 	http_header_add(x, "WWW-Authenticate", "Bearer realm=\"builderd\"");
@@ -135,7 +141,10 @@ static enum rpc_code identify(void *arg, struct http_exchange *x, unsigned acces
 		why = token_check(&s->auth, token, who);
 	else if (!why)
 		why = "a token is needed: Authorization: Bearer TOKEN";
-	return why ? unauthenticated(x, why, e) : RPC_OK;
+	if (!why)
+		return RPC_OK;
+	audit(s, x, &(struct audit_event){.kind = AUDIT_RESOURCE_ACCESS, .outcome = AUDIT_DENIED, .reason = why});
+	return unauthenticated(x, why, e);
 }
 
 /* --- for which tenant ------------------------------------------------------------------------------------------ */
@@ -288,6 +297,23 @@ static int check_rate(struct auth *a, struct http_exchange *x, const struct tena
 	        p->tenant_id, state.limit, p->limits.request_burst, state.retry_after_s);
 }
 
+static void audit_decision(
+        const struct service *s, const struct http_exchange *x, unsigned access, int rc, const struct err *e)
+{
+	struct audit_event ev = {.kind = AUDIT_RESOURCE_ACCESS, .reason = e->msg};
+	bool is_read = access == RPC_ACCESS_READ || access == RPC_ACCESS_METRICS;
+
+	if (access == RPC_ACCESS_ANYONE || rc == -EINVAL || (rc >= 0 && is_read && !s->config->audit_reads))
+		return;
+	if (rc == -EDQUOT)
+		ev.kind = AUDIT_QUOTA_CHECK;
+	else if (rc == -EACCES)
+		ev.kind = AUDIT_POLICY_VIOLATION;
+	if (rc < 0)
+		ev.outcome = ev.kind == AUDIT_RESOURCE_ACCESS ? AUDIT_ERROR : AUDIT_DENIED;
+	audit(s, x, &ev);
+}
+
 static enum rpc_code authorize(
         void *arg, struct http_exchange *x, unsigned access, const ProtobufCMessage *msg, struct err *e)
 {
@@ -300,10 +326,22 @@ static enum rpc_code authorize(
 		if (rc >= 0 && who->kind != CALLER_ROOT)
 			rc = check_rate(&s->auth, x, &who->policy, e);
 	}
+	audit_decision(s, x, access, rc, e);
 	return rc < 0 ? service_code(rc) : RPC_OK;
 }
 
 const struct server_guard auth_guard = {.identify = identify, .authorize = authorize};
+
+const char *caller_name(const struct caller *who, char out[64])
+{
+	static const char *const names[] = {[CALLER_ANYONE] = "anyone",
+	        [CALLER_TOKEN] = "token ",
+	        [CALLER_METALD] = "metald",
+	        [CALLER_ROOT] = "root"};
+
+	snprintf(out, 64, "%s%s", names[who->kind], who->token_id);
+	return out;
+}
 
 const struct caller *caller_of_rpc(const struct rpc_call *c)
 {

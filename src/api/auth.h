@@ -64,6 +64,9 @@ struct tenant_names {
 int tenant_names_resolve(
         struct tenant_names *out, const struct tenant_names *body, const struct tenant_names *header, struct err *e);
 
+/* "token tok_...", "root", "metald", "anyone". Returns OUT. */
+const char *caller_name(const struct caller *who, char out[64]);
+
 /* Who called. Never NULL behind the guard. */
 const struct caller *caller_of_rpc(const struct rpc_call *c);
 const struct caller *caller_of_http(const struct http_exchange *x);

@@ -103,6 +103,40 @@ static int check_policy(
 	return request_check_registry(r, &p->limits, !s->auth.is_on, e);
 }
 
+/* The registry that a tenant may not name is one it may not reach either. */
+static void audit_violation(
+        const struct service *s, const struct rpc_call *c, const struct build_request *r, const struct err *e)
+{
+	const struct caller *who = caller_of_rpc(c);
+
+	service_audit(s, who, rpc_peer(c),
+	        &(struct audit_event){.kind = AUDIT_POLICY_VIOLATION,
+	                .outcome = AUDIT_DENIED,
+	                .resource = r->reference,
+	                .reason = e->msg});
+	if (e->code == -EACCES)
+		service_audit(s, who, rpc_peer(c),
+		        &(struct audit_event){.kind = AUDIT_NETWORK_ACCESS,
+		                .outcome = AUDIT_DENIED,
+		                .resource = r->reference,
+		                .reason = "the registry is not the tenant's"});
+}
+
+static void audit_quota(
+        const struct service *s, const struct rpc_call *c, const char *build_id, const struct store_excess *x)
+{
+	struct err e = ERR_INIT;
+
+	if (!build_id)
+		quota_sentence(&e, x, time_wall_ms());
+	service_audit(s, caller_of_rpc(c), rpc_peer(c),
+	        &(struct audit_event){.kind = AUDIT_QUOTA_CHECK,
+	                .outcome = build_id ? AUDIT_ALLOWED : AUDIT_DENIED,
+	                .build = build_id,
+	                .resource = "builds",
+	                .reason = e.msg});
+}
+
 static int create(struct service *s, struct rpc_call *c, const Builder__V1__BuildConfig *config,
         struct store_excess *excess, struct job *out, struct err *e)
 {
@@ -111,6 +145,7 @@ static int create(struct service *s, struct rpc_call *c, const Builder__V1__Buil
 	AUTO_BUF struct buf packed = {0};
 	struct jobs_new_build n = {.policy = &who->policy,
 	        .customer_id = who->customer_id,
+	        .address = rpc_peer(c),
 	        .config = &packed,
 	        .request = &request,
 	        .excess = excess};
@@ -118,8 +153,8 @@ static int create(struct service *s, struct rpc_call *c, const Builder__V1__Buil
 	if (s->is_draining)
 		return err_set(e, -EPIPE, "the service is stopping");
 	int rc = request_validate(config, &who->policy.limits, s->config, &request, e);
-	if (rc >= 0)
-		rc = check_policy(s, &who->policy, &request, e);
+	if (rc >= 0 && (rc = check_policy(s, &who->policy, &request, e)) < 0)
+		audit_violation(s, c, &request, e);
 	if (rc >= 0)
 		rc = idempotency_key(c, &n.idempotency_key, e);
 	if (rc < 0)
@@ -131,13 +166,18 @@ static int create(struct service *s, struct rpc_call *c, const Builder__V1__Buil
 
 void create_build_call(struct rpc_call *c, const ProtobufCMessage *request, void *arg)
 {
+	struct service *s = arg;
 	AUTO_JOB struct job job = {0};
 	struct store_excess excess = {0};
 	struct err e = ERR_INIT;
-	int rc = create(arg, c, ((const Builder__V1__CreateBuildRequest *)request)->config, &excess, &job, &e);
+	int rc = create(s, c, ((const Builder__V1__CreateBuildRequest *)request)->config, &excess, &job, &e);
 
+	if (rc == 0 || rc == -EDQUOT)
+		audit_quota(s, c, rc ? NULL : job.build_id, &excess);
+	if (rc == 0)
+		jobs_schedule(s->jobs);
 	if (rc >= 0)
-		create_reply(c, arg, &job);
+		create_reply(c, s, &job);
 	else if (rc == -EDQUOT)
 		quota_fail(c, &excess);
 	else

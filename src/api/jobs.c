@@ -193,6 +193,12 @@ int jobs_move(struct jobs *j, struct live_job *live, struct job *job, unsigned t
 		return rc;
 	}
 	log_info(state_texts[to], KV("build", job->build_id), KV("tenant", job->tenant_id));
+	if (state_is_final(to))
+		jobs_audit(j, live, job,
+		        &(struct audit_event){.kind = AUDIT_BUILD_COMPLETE,
+		                .outcome = to == BUILD_FAILED ? AUDIT_ERROR : AUDIT_ALLOWED,
+		                .resource = job->source,
+		                .reason = line.message});
 	if (live && to >= BUILD_BUILDING)
 		spec_wipe(&live->source_spec);
 	if (live) {
@@ -230,6 +236,8 @@ void jobs_finish(struct jobs *j, struct live_job *live, struct job *job, unsigne
 	struct err e = ERR_INIT;
 	bool is_delete_wanted = live->is_delete_wanted;
 
+	if (state == BUILD_FAILED)
+		jobs_audit_network(j, live, job, why);
 	if (state != BUILD_COMPLETED) {
 		set_text(&job->error_kind, err_kind_name(why->kind));
 		set_text(&job->error_message, why->msg);
@@ -339,11 +347,11 @@ int jobs_create(struct jobs *j, const struct jobs_new_build *n, struct job *out,
 	struct live_job *live = live_add(j, out);
 	live->tenant_limit = (unsigned)n->request->concurrent_builds;
 	live->weight = (unsigned)n->policy->limits.weight;
+	snprintf(live->address, sizeof(live->address), "%s", n->address);
 	if (n->request->auth)
 		source_spec_write(&live->source_spec, n->request->reference, n->request->auth);
 	log_info("queued", KV("build", out->build_id), KV("tenant", out->tenant_id), KV("image", out->source));
 	jobs_enqueue(j, live, false);
-	jobs_schedule(j);
 	return 0;
 }
 

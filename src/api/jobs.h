@@ -11,6 +11,7 @@
 #ifndef API_JOBS_H
 #define API_JOBS_H
 
+#include "api/audit.h"
 #include "api/metrics.h"
 #include "api/monitor_link.h"
 #include "api/tenants.h"
@@ -28,6 +29,7 @@ struct live_job {
 	unsigned tenant_limit, weight; /* of struct queue_entry */
 	uint32_t percent;
 	char step[160];
+	char address[64];                 /* of who created it; "" after a restart */
 	uint64_t bytes_done, bytes_total; /* of the step */
 	int64_t updated_ms;
 	uint32_t log_lines;
@@ -66,6 +68,7 @@ struct jobs {
 	struct queue *queue; /* owns */
 	struct monitor_link *link;
 	const struct config *config;
+	struct audit *audit;                       /* borrowed; NULL: none is kept */
 	struct metrics *metrics;                   /* owns */
 	struct live_job *live;                     /* owns */
 	struct jobs_waiter *deletions, *artifacts; /* own */
@@ -92,15 +95,15 @@ void jobs_schedule(struct jobs *j);
 /* What CreateBuild brings, checked. */
 struct jobs_new_build {
 	const struct tenant_policy *policy;
-	const char *customer_id, *idempotency_key;
+	const char *customer_id, *idempotency_key, *address;
 	struct digest request_digest;
 	const struct buf *config; /* packed, without credentials */
 	const struct build_request *request;
 	struct store_excess *excess; /* set with -EDQUOT */
 };
 
-/* Queue a build. 0: OUT is its row; 1: the key brought this build before, OUT is that one's row; -EEXIST: the key came
- * with another request; -EDQUOT: the tenant, or the queue, is full. Clear OUT either way. */
+/* Queue a build; jobs_schedule starts it. 0: OUT is its row; 1: the key brought this build before, OUT is that one's
+ * row; -EEXIST: the key came with another request; -EDQUOT: the tenant, or the queue, is full. Clear OUT either way. */
 int jobs_create(struct jobs *j, const struct jobs_new_build *n, struct job *out, struct err *e);
 /* REASON may be "". State of the build afterwards, or -ENOENT ... A running build is told to stop and keeps its state
  * until it has. */
@@ -127,6 +130,11 @@ void jobs_unwatch(struct jobs_watch *w); /* takes NULL */
 unsigned jobs_waiting(const struct jobs *j, const char *tenant_id);
 
 /* --- between jobs*.c --- */
+/* A line about JOB; LIVE may be NULL. */
+void jobs_audit(const struct jobs *j, const struct live_job *live, const struct job *job, struct audit_event *ev);
+/* The network, if that is what WHY is about; NULL: it may be reached. */
+void jobs_audit_network(
+        const struct jobs *j, const struct live_job *live, const struct job *job, const struct err *why);
 /* It waits for a slot: behind the tenant's others, or where it was. */
 void jobs_enqueue(struct jobs *j, struct live_job *live, bool is_first);
 /* It waits for its next try until job->retry_ms, then for a slot. */

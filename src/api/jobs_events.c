@@ -191,6 +191,18 @@ static void live_forget(struct jobs *j, const char *build_id)
 		}
 }
 
+static void audit_deletion(const struct jobs *j, const struct live_job *live, const struct msg_build_deleted *m)
+{
+	AUTO_JOB struct job job;
+
+	if (store_job_get(j->store, NULL, live->build_id, &job, NULL) >= 0)
+		jobs_audit(j, live, &job,
+		        &(struct audit_event){.kind = AUDIT_STORAGE_ACCESS,
+		                .outcome = m->err.code ? AUDIT_ERROR : AUDIT_ALLOWED,
+		                .resource = "product",
+		                .reason = m->err.code ? m->err.msg : "deleted"});
+}
+
 static void on_deleted(void *arg, const struct msg_build_deleted *m)
 {
 	struct jobs *j = arg;
@@ -199,6 +211,7 @@ static void on_deleted(void *arg, const struct msg_build_deleted *m)
 
 	if (!live || live->state != BUILD_CLEANING)
 		return; /* the rest of a build whose row stays */
+	audit_deletion(j, live, m);
 	if (!e.code && store_job_remove(j->store, m->build_id, &e) >= 0) {
 		log_info("deleted", KV("build", m->build_id), KV_U("freed_bytes", m->freed_bytes));
 		live_forget(j, m->build_id);

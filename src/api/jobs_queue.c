@@ -87,7 +87,19 @@ static int build_begin(struct jobs *j, struct live_job *live, struct err *e)
 	job.tries++;
 	job.retry_ms = job.total_ms = job.downloaded_bytes = 0;
 	rc = jobs_move(j, live, &job, BUILD_PULLING, NULL, e);
-	if (rc >= 0 && (granted < 0 || build_send(j, live, &job, max_bytes, &why) < 0)) {
+	if (rc < 0)
+		return rc;
+	bool is_sent = granted >= 0 && build_send(j, live, &job, max_bytes, &why) >= 0;
+	jobs_audit(j, live, &job,
+	        &(struct audit_event){.kind = AUDIT_BUILD_START,
+	                .outcome = is_sent       ? AUDIT_ALLOWED
+	                           : granted < 0 ? AUDIT_DENIED
+	                                         : AUDIT_ERROR,
+	                .resource = job.source,
+	                .reason = why.msg});
+	if (is_sent) {
+		jobs_audit_network(j, live, &job, NULL);
+	} else {
 		queue_finish(j->queue, job.tenant_id);
 		jobs_finish(j, live, &job, BUILD_FAILED, &why);
 	}
@@ -138,6 +150,36 @@ unsigned jobs_waiting(const struct jobs *j, const char *tenant_id)
 	return n;
 }
 
+/* --- audit ----------------------------------------------------------------------------------------------------- */
+
+void jobs_audit(const struct jobs *j, const struct live_job *live, const struct job *job, struct audit_event *ev)
+{
+	ev->tenant = job->tenant_id;
+	ev->customer = job->customer_id;
+	ev->build = job->build_id;
+	ev->address = live ? live->address : "";
+	audit_write(j->audit, ev);
+}
+
+void jobs_audit_network(const struct jobs *j, const struct live_job *live, const struct job *job, const struct err *why)
+{
+	char registry[512];
+	int kind = why ? why->kind : ERR_KIND_NONE;
+
+	if (kind_of(job->source) != SOURCE_REGISTRY)
+		return;
+	if (why && kind != ERR_KIND_NETWORK && kind != ERR_KIND_DENIED && kind != ERR_KIND_UNAUTHORIZED)
+		return;
+	reference_registry(job->source, registry, sizeof(registry));
+	jobs_audit(j, live, job,
+	        &(struct audit_event){.kind = AUDIT_NETWORK_ACCESS,
+	                .outcome = !why                       ? AUDIT_ALLOWED
+	                           : kind == ERR_KIND_NETWORK ? AUDIT_ERROR
+	                                                      : AUDIT_DENIED,
+	                .resource = registry,
+	                .reason = why ? why->msg : ""});
+}
+
 /* --- the next try ---------------------------------------------------------------------------------------------- */
 
 static void try_now(void *arg)
@@ -175,6 +217,7 @@ bool jobs_try_again(struct jobs *j, struct live_job *live, struct job *job, cons
 	if (why->kind != ERR_KIND_NETWORK || !state_may_follow(live->state, BUILD_PENDING) ||
 	        job->tries >= (int64_t)j->config->build_tries || live->is_cancel_wanted || live->is_delete_wanted)
 		return false;
+	jobs_audit_network(j, live, job, why);
 	job->retry_ms = time_wall_ms() + delay;
 	snprintf(live->step, sizeof(live->step), "the network failed, waiting for another try");
 	text = xasprintf("try %" PRId64 " of %" PRIu64 " failed: %s: %s; the next one is in %" PRId64 " s", job->tries,

@@ -29,8 +29,10 @@ struct program {
 	struct loop *loop;
 	struct service service;
 	struct store *store;
+	struct audit *audit; /* owns */
 	struct loop_source *signals;
-	int signal_fd; /* owns */
+	int signal_fd;    /* owns */
+	int audit_dir_fd; /* owns, until audit_open */
 	char *database_dir;
 	bool was_broken; /* builderd broke the table, or could not be answered */
 };
@@ -219,6 +221,9 @@ static int lock_in(struct program *p, struct err *e)
 {
 	struct sandbox_options o = {.uid = CONFIG_UID_API(&p->config), .keep_dir = p->database_dir};
 
+	p->audit_dir_fd = audit_dir_open(p->config.audit_dir, o.uid, e);
+	if (p->audit_dir_fd < 0)
+		return p->audit_dir_fd;
 	return sandbox_enter(ROLE_API, &o, e);
 }
 
@@ -226,9 +231,13 @@ static int serve(struct program *p, struct err *e)
 {
 	int rc = store_open(p->database_dir, &p->store, e);
 
+	if (rc >= 0)
+		rc = audit_open(
+		        STEAL_FD(&p->audit_dir_fd), p->config.audit_max_size_mb << 20, p->loop, p->store, &p->audit, e);
 	if (rc < 0)
 		return rc;
 	struct jobs *jobs = jobs_new(p->loop, p->store, &p->config);
+	jobs->audit = p->service.audit = p->audit;
 	p->service.jobs = jobs;
 	p->service.config = &p->config;
 	p->service.auth.store = p->store;
@@ -255,6 +264,8 @@ static void clean_up(struct program *p)
 	if (p->service.jobs)
 		monitor_link_free(p->service.jobs->link);
 	jobs_free(p->service.jobs);
+	audit_close(p->audit);
+	cleanup_close(&p->audit_dir_fd);
 	auth_clear(&p->service.auth);
 	store_close(p->store);
 	loop_fd_del(p->signals);
@@ -266,7 +277,7 @@ static void clean_up(struct program *p)
 
 int main(void)
 {
-	struct program p = {.signal_fd = -1};
+	struct program p = {.audit_dir_fd = -1, .signal_fd = -1};
 	struct err e = ERR_INIT;
 
 	log_setup("builderd-api", LOG_LEVEL_INFO, false);

@@ -51,6 +51,11 @@ static double ready(const struct service *s)
 	return service_is_ready(s);
 }
 
+static double audit_losses(const struct service *s)
+{
+	return (double)audit_lost(s->audit);
+}
+
 static double uptime(const struct service *s)
 {
 	return (double)(time_mono_ms() - s->started_ms) / 1000;
@@ -69,6 +74,7 @@ static const struct {
         {"builderd_storage_healthy", "1 if the storage takes builds.", storage_healthy},
         {"builderd_ready", "1 if the service takes builds, as /readyz says.", ready},
         {"builderd_connections", "Open connections of clients.", connections},
+        {"builderd_audit_lost_lines", "Lines of the audit log that could not be written.", audit_losses},
         {"builderd_uptime_seconds", "Since this process was started.", uptime},
 };
 

@@ -60,6 +60,17 @@ void service_http_fail(struct http_exchange *x, const struct err *e)
 	http_respond_error(x, rpc_code_http_status(code), rpc_code_name(code), "%s", e->msg);
 }
 
+void service_audit(const struct service *s, const struct caller *who, const char *address, struct audit_event *ev)
+{
+	char identity[64];
+
+	ev->tenant = *who->policy.tenant_id ? who->policy.tenant_id : who->token_tenant;
+	ev->customer = who->customer_id;
+	ev->identity = caller_name(who, identity);
+	ev->address = address;
+	audit_write(s->audit, ev);
+}
+
 int32_t service_clamp32(int64_t n)
 {
 	return n > INT32_MAX ? INT32_MAX : (int32_t)n;
@@ -195,6 +206,11 @@ static void cancel_build(struct rpc_call *c, const ProtobufCMessage *request, vo
 
 	if (state >= 0)
 		state = jobs_cancel(s->jobs, tenant_of_rpc(c), q->build_id, q->reason, &e);
+	service_audit(s, caller_of_rpc(c), rpc_peer(c),
+	        &(struct audit_event){.kind = AUDIT_BUILD_CANCEL,
+	                .outcome = state < 0 ? AUDIT_ERROR : AUDIT_ALLOWED,
+	                .build = q->build_id,
+	                .reason = state < 0 ? e.msg : q->reason});
 	if (state < 0) {
 		service_fail(c, &e);
 		return;
@@ -325,6 +341,7 @@ const struct rpc_method service_methods[] = {
         ADMIN("CreateToken", create_token, false),
         ADMIN("ListTokens", list_tokens, true),
         ADMIN("RevokeToken", revoke_token, false),
+        ADMIN("GetAuditEnd", get_audit_end, true),
         {"grpc.health.v1.Health/Check", &grpc__health__v1__health_check_request__descriptor,
                 &grpc__health__v1__health_check_response__descriptor, false, false, health_check_call,
                 RPC_ACCESS_ANYONE, false},

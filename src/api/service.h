@@ -3,6 +3,7 @@
 #ifndef API_SERVICE_H
 #define API_SERVICE_H
 
+#include "api/audit.h"
 #include "api/auth.h"
 #include "api/http.h"
 #include "api/jobs.h"
@@ -15,6 +16,7 @@ struct service {
 	struct jobs *jobs;
 	const struct config *config;
 	struct auth auth;
+	struct audit *audit; /* borrowed */
 	struct server *server;
 	int64_t started_ms; /* monotonic */
 	bool is_draining;
@@ -41,6 +43,9 @@ static inline const char *tenant_of_http(const struct http_exchange *x)
 {
 	return caller_of_http(x)->policy.tenant_id;
 }
+
+/* A line about what the caller did; EV has the rest. */
+void service_audit(const struct service *s, const struct caller *who, const char *address, struct audit_event *ev);
 
 int32_t service_clamp32(int64_t n);
 /* Begun ones count. */

@@ -101,6 +101,9 @@ static const struct option options[] = {
         NUMBER("DM_TENANT_SIZE_GB", dm_tenant_size_gb, "64", 1, 1 << 14, "virtual size of a new tenant's volume"),
         NUMBER("DM_TENANT_IDLE_MINUTES", dm_tenant_idle_minutes, "15", 0, 1 << 20,
                 "a tenant without builds and leases is closed then; 0: never"),
+        TEXT("AUDIT_DIR", audit_dir, "", "directory of the audit log; default STATE_DIR/audit"),
+        NUMBER("AUDIT_MAX_SIZE_MB", audit_max_size_mb, "64", 1, 1 << 20, "then the next file of the log is begun"),
+        BOOL("AUDIT_READS", audit_reads, "false", "allowed requests that only read get a line, too"),
         CHOICE("DATABASE_TYPE", database_type, "sqlite", "sqlite", "job store"),
         TEXT("DATABASE_DATA_DIR", database_dir, "", "directory of the job store; default STATE_DIR/jobs"),
         TEXT("DOCKER_REGISTRY_MIRROR", registry_mirror, "", "mirror asked before docker.io, a URL"),
@@ -328,6 +331,8 @@ static int check_whole(const struct config *c, struct err *e)
 	if (c->metald_spiffe_id[0] && !c->tls_client_ca_file[0])
 		return err_set(e, -EINVAL, CONFIG_PREFIX "METALD_SPIFFE_ID=\"%s\": expected TLS_CLIENT_CA_FILE, too",
 		        c->metald_spiffe_id);
+	if (c->audit_dir[0] && c->audit_dir[0] != '/')
+		return err_set(e, -EINVAL, CONFIG_PREFIX "AUDIT_DIR=\"%s\": expected an absolute path", c->audit_dir);
 	if (c->local_images_dir[0] && c->local_images_dir[0] != '/')
 		return err_set(e, -EINVAL, CONFIG_PREFIX "LOCAL_IMAGES_DIR=\"%s\": expected an absolute path",
 		        c->local_images_dir);
@@ -364,6 +369,10 @@ int config_load(struct config *c, const char *file, char *const *environ_list, s
 	if (!c->database_dir[0]) {
 		free(c->database_dir);
 		c->database_dir = xasprintf("%s/jobs", c->state_dir);
+	}
+	if (!c->audit_dir[0]) {
+		free(c->audit_dir);
+		c->audit_dir = xasprintf("%s/audit", c->state_dir);
 	}
 	c->limits.max_image = c->max_image_size_gb << 30;
 	return 0;

@@ -56,6 +56,9 @@ struct config {
 	uint64_t dm_tenant_size_gb;      /* DM_TENANT_SIZE_GB: virtual size of a new tenant's volume */
 	uint64_t dm_tenant_idle_minutes; /* DM_TENANT_IDLE_MINUTES: when a tenant that nobody uses is closed, 0 = never
 	                                  */
+	char *audit_dir;                 /* AUDIT_DIR, STATE_DIR/audit if empty */
+	uint64_t audit_max_size_mb;      /* AUDIT_MAX_SIZE_MB of one file */
+	bool audit_reads;                /* AUDIT_READS */
 	char *database_type;             /* DATABASE_TYPE: sqlite */
 	char *database_dir;              /* DATABASE_DATA_DIR, "" = STATE_DIR/jobs */
 	/* images */

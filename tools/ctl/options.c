@@ -64,6 +64,8 @@ static const struct option {
         {"scope", 0, TEXT, O(scope), "token", "SCOPE", "read; build (the default); admin; metrics, without a tenant"},
         {"expires", 0, SECONDS, O(expires_s), "token", "TIME", "valid so long: 12h, 90d; without: until revoked"},
         {"description", 0, TEXT, O(description), "token", "TEXT", "for people"},
+        {"end", 0, TEXT, O(end), "audit", "NUMBER:HASH",
+                "verify: of a line that must be there; \"audit end\" prints the last"},
 #undef O
 };
 
