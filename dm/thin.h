@@ -35,7 +35,16 @@
 #include "keys.h"
 #include "volumes_db.h"
 
+#define DEVICE_DEAD "dead" /* the kind of what is being deleted; its name is "KIND-ID", what it was */
+
 #define THIN_STATE_DIR_MAX 120
+/* How full a pool may get. */
+#define POOL_META_FULL_PERCENT 80             /* of the metadata: nothing is made beyond */
+#define POOL_DATA_WARN_PERCENT 90             /* of the host's pool: it is reported as unhealthy beyond */
+#define POOL_ADMIT_PERCENT 95                 /* of the host's pool: no build begins beyond */
+#define POOL_ADMIT_BYTES ((uint64_t)64 << 20) /* no build begins in a pool with less free */
+#define POOL_KEEP_BYTES ((uint64_t)8 << 20)   /* nothing is made in one with less free */
+
 #define THIN_TIMEOUT_MS 10000 /* how long a device may stay in use after we let go of it */
 
 struct thin_name {
@@ -44,11 +53,14 @@ struct thin_name {
 
 /* A thin pool that is up, the outer one or a tenant's. */
 struct pool {
+	struct store *store;
 	struct volumes_db *db;
 	struct pool_row row;
 	pthread_mutex_t lock; /* one change at a time */
 	char refusal[256];    /* why it is not written to, "" if it is; under lock */
 	bool is_look;         /* STORE_LOOK: read-only, not recovered */
+	uint64_t block_bytes;
+	bool is_in_trouble; /* the watchdog has said so */
 };
 
 struct pool_layout {
@@ -59,9 +71,9 @@ struct pool_layout {
 
 struct pool_usage {
 	uint64_t tid;
-	uint64_t data_used, data_total; /* bytes */
-	uint64_t meta_used, meta_total; /* metadata blocks */
-	bool needs_check, has_failed, is_read_only;
+	uint64_t data_used, data_total;                      /* bytes */
+	uint64_t meta_used, meta_total;                      /* metadata blocks */
+	bool needs_check, has_failed, is_read_only, is_full; /* is_full: writers wait, or get errors */
 };
 
 /* --- thin_pool.c ---------------------------------------------------------------------------------------------------
@@ -70,6 +82,7 @@ struct pool_usage {
 /* builderd-<first 8 digits of the pool's uuid>-KIND-<hex id> */
 struct thin_name thin_name(const struct pool_row *pool, const char *kind, uint32_t id);
 int thin_activate(const struct pool_row *pool, const char *kind, uint32_t id, const struct dm_table *t, struct err *e);
+int thin_deactivate(const struct pool_row *pool, const char *kind, uint32_t id, int timeout_ms, struct err *e);
 /* SIZE bytes of DEVICE (a path) from OFFSET on. */
 int thin_linear(const struct pool_row *pool, const char *kind, const char *device, uint64_t offset, uint64_t size,
         struct err *e);
@@ -81,15 +94,22 @@ int thin_wipe_start(const char *path, uint64_t offset, struct err *e);
  * that disagrees with the database comes up all the same; p->refusal says why nothing may be changed. */
 int pool_up(struct pool *p, const struct pool_layout *l, struct err *e);
 int pool_down(struct pool *p, struct err *e);
+/* As of now; nothing is flushed for it. */
 int pool_usage_get(const struct pool *p, struct pool_usage *out, struct err *e);
-/* There is room for WANTED bytes more, and metadata below 80 %. */
-int pool_room_check(const struct pool *p, uint64_t wanted, const char *what, struct err *e);
+/* What a person has to know about it, "" if nothing. */
+void pool_trouble(const struct pool_usage *u, char *out, size_t size);
+/* A build may begin in WHAT ("the host's pool"). */
+int pool_room_check(const struct pool *p, const char *what, struct err *e);
 
-/* One transaction each. ORIGIN (not active, or suspended): a snapshot of it; NULL: an empty device. */
+/* One transaction. ORIGIN (not active, suspended or read-only): a snapshot of it; NULL: an empty device. -ENOSPC: the
+ * pool's metadata or its data are nearly full. */
 int pool_create(struct pool *p, const char *kind, const char *name, uint64_t size_bytes,
         const struct device_row *origin, struct device_row *out, struct err *e);
-/* Takes it down; gives its blocks back to what lies below, then deletes it. */
+/* Takes it down, or if it is in use lets it go when it no longer is, and makes it "dead", durably: it is nothing to
+ * anybody any more, and the reaper will come. */
 int pool_delete(struct pool *p, const struct device_row *dev, struct err *e);
+/* The transaction at the end of a dead one. One that the pool does not have is fine. */
+int pool_delete_now(struct pool *p, const struct device_row *dev, struct err *e);
 
 int device_up(const struct pool *p, const struct device_row *dev, bool is_read_only, struct err *e);
 int device_down(const struct pool *p, const struct device_row *dev, struct err *e);
@@ -129,6 +149,8 @@ struct store {
 	pthread_t idle_thread;
 	pthread_mutex_t idle_lock; /* is_closing */
 	pthread_cond_t idle_wake;
+	struct watchdog *watchdog; /* own */
+	struct reaper *reaper;
 };
 
 /* A reference to the tenant, opened; made if it does not exist and MAY_CREATE (else -ENOENT without a sentence). As
@@ -171,6 +193,19 @@ int stack_wreck_remove(struct store *s, struct tenant *t, struct err *e);
 int outer_up(struct store *s, const struct store_options *o, struct err *e);
 void outer_down(struct store *s);
 bool outer_is_configured(const struct store_options *o);
+
+/* --- watchdog.c, thin_reap.c -----------------------------------------------------------------------------------------
+ */
+
+int watchdog_start(struct store *s, struct err *e);
+void watchdog_stop(struct store *s);
+
+int reaper_start(struct store *s, struct err *e);
+void reaper_stop(struct store *s);
+/* There is a dead device. */
+void reaper_poke(struct store *s);
+/* Somebody needs the space: hurry, and return when no device is dead that can be deleted now, or after TIMEOUT_MS. */
+void reaper_wait(struct store *s, int timeout_ms);
 
 /* --- thin_volume.c ---------------------------------------------------------------------------------------------------
  */

@@ -55,7 +55,7 @@ static int look_open(const struct pool *p, struct err *e)
 		return rc;
 	rc = dm_open(look.text, O_RDONLY, e);
 	if (rc < 0)
-		dm_deactivate(look.text, 0, NULL);
+		thin_deactivate(&p->row, "look", 0, 0, NULL);
 	return rc;
 }
 
@@ -93,7 +93,7 @@ void meta_view_close(struct meta_view *v)
 	if (v->has_snapshot)
 		dm_message(thin_name(&v->pool->row, "pool", 0).text, "release_metadata_snap", NULL);
 	else
-		dm_deactivate(thin_name(&v->pool->row, "look", 0).text, 1000, NULL);
+		thin_deactivate(&v->pool->row, "look", 0, 1000, NULL);
 	v->pool = NULL;
 	pthread_mutex_unlock(&view_lock);
 }

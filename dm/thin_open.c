@@ -93,7 +93,7 @@ static int devices_down(struct tenant *t, struct err *e)
 
 	for (size_t i = 0; i < r.n_devices && rc == 0; i++)
 		if (!is_leased(&r.devices[i], r.leases, r.n_leases))
-			rc = dm_deactivate(device_name(&t->pool, &r.devices[i]).text, 1000, e);
+			rc = thin_deactivate(&t->pool.row, r.devices[i].kind, r.devices[i].id, 1000, e);
 	return rc == 0 && r.n_leases ? 1 : rc;
 }
 
@@ -277,7 +277,7 @@ static void leftovers_delete(struct tenant *t, const struct rows *r)
 
 	for (size_t i = 0; i < r->n_devices; i++) {
 		struct err why = ERR_INIT;
-		if (is_known(t, &r->devices[i], r))
+		if (is_known(t, &r->devices[i], r) || !strcmp(r->devices[i].kind, DEVICE_DEAD))
 			continue;
 		if (pool_delete(&t->pool, &r->devices[i], &why) < 0)
 			log_warn("a leftover stays", KV("tenant", t->id),
@@ -338,7 +338,7 @@ int stack_make(struct store *s, struct tenant *t, struct err *e)
 {
 	struct device_row cache;
 	char uuid[POOL_UUID_MAX];
-	int rc = pool_room_check(&s->outer, 0, "the host's pool", e);
+	int rc = pool_room_check(&s->outer, "the host's pool", e);
 
 	if (rc == 0)
 		rc = pool_create(&s->outer, "tenant", t->id, s->tenant_bytes, NULL, &t->outer, e);

@@ -15,17 +15,14 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <unistd.h>
-#include <linux/fs.h>
 
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
 
-#define META_FULL_PERCENT 80
-#define HEADROOM ((uint64_t)64 << 20) /* nothing is begun in a pool with less free */
+#define LET_GO_MS 2000 /* what is deleted may stay in use this long before it is left to go by itself */
 
 /* --- names ------------------------------------------------------------------------------------------------------- */
 
@@ -37,12 +34,26 @@ struct thin_name thin_name(const struct pool_row *pool, const char *kind, uint32
 	return n;
 }
 
+struct thin_uuid {
+	char text[DM_DEVICE_UUID_MAX];
+};
+
+static struct thin_uuid uuid_of(const struct pool_row *pool, const char *kind, uint32_t id)
+{
+	struct thin_uuid u;
+
+	snprintf(u.text, sizeof(u.text), DM_UUID_PREFIX "%s-%s-%x", pool->uuid, kind, id);
+	return u;
+}
+
 int thin_activate(const struct pool_row *pool, const char *kind, uint32_t id, const struct dm_table *t, struct err *e)
 {
-	char uuid[DM_DEVICE_UUID_MAX];
+	return dm_activate(thin_name(pool, kind, id).text, uuid_of(pool, kind, id).text, t, e);
+}
 
-	snprintf(uuid, sizeof(uuid), "BUILDERD-v1-%s-%s-%x", pool->uuid, kind, id);
-	return dm_activate(thin_name(pool, kind, id).text, uuid, t, e);
+int thin_deactivate(const struct pool_row *pool, const char *kind, uint32_t id, int timeout_ms, struct err *e)
+{
+	return dm_deactivate(thin_name(pool, kind, id).text, uuid_of(pool, kind, id).text, timeout_ms, e);
 }
 
 int thin_linear(const struct pool_row *pool, const char *kind, const char *device, uint64_t offset, uint64_t size,
@@ -88,48 +99,75 @@ struct thin_name device_name(const struct pool *p, const struct device_row *dev)
 
 /* --- state ------------------------------------------------------------------------------------------------------- */
 
-/* "Fail", or "TID META/META DATA/DATA HELD MODE DISCARD NOSPACE CHECK THRESHOLD". */
+/* "Fail", "Error", or "TID META/META DATA/DATA HELD MODE DISCARD NOSPACE CHECK THRESHOLD". */
 int pool_usage_get(const struct pool *p, struct pool_usage *out, struct err *e)
 {
-	char status[256], live[256];
-	unsigned long long block_sectors;
+	char status[256];
 	int rc = dm_status(pool_name(p).text, status, sizeof(status), e);
 
 	*out = (struct pool_usage){0};
-	if (rc == 0)
-		rc = dm_live_table(pool_name(p).text, live, sizeof(live), e);
 	if (rc < 0)
 		return rc;
-	out->has_failed = !strcmp(status, "Fail");
+	out->has_failed = !strcmp(status, "Fail") || !strcmp(status, "Error");
 	if (out->has_failed)
 		return 0;
-	if (sscanf(live, "%*s %*s %llu", &block_sectors) != 1 ||
-	        sscanf(status, "%" SCNu64 " %" SCNu64 "/%" SCNu64 " %" SCNu64 "/%" SCNu64, &out->tid, &out->meta_used,
-	                &out->meta_total, &out->data_used, &out->data_total) != 5)
+	if (sscanf(status, "%" SCNu64 " %" SCNu64 "/%" SCNu64 " %" SCNu64 "/%" SCNu64, &out->tid, &out->meta_used,
+	            &out->meta_total, &out->data_used, &out->data_total) != 5)
 		return err_set(
 		        e, -EIO, "pool %s has the status \"%s\", which is not understood", pool_name(p).text, status);
-	out->data_used *= block_sectors * DM_SECTOR;
-	out->data_total *= block_sectors * DM_SECTOR;
+	out->data_used *= p->block_bytes;
+	out->data_total *= p->block_bytes;
 	out->needs_check = strstr(status, " needs_check") != NULL;
 	out->is_read_only = strstr(status, " ro ") != NULL;
+	out->is_full = strstr(status, " out_of_data_space ") != NULL;
 	return 0;
 }
 
-int pool_room_check(const struct pool *p, uint64_t wanted, const char *what, struct err *e)
+static uint64_t percent(uint64_t used, uint64_t total)
+{
+	return total ? (uint64_t)((double)used * 100 / (double)total) : 0;
+}
+
+void pool_trouble(const struct pool_usage *u, char *out, size_t size)
+{
+	if (u->has_failed || u->needs_check || u->is_read_only)
+		snprintf(out, size, "its metadata %s", u->has_failed ? "has failed" : "needs a check");
+	else if (u->is_full)
+		snprintf(out, size, "it is full: what writes to it waits or gets errors");
+	else if (percent(u->meta_used, u->meta_total) >= POOL_META_FULL_PERCENT)
+		snprintf(out, size, "its metadata is %" PRIu64 " %% full", percent(u->meta_used, u->meta_total));
+	else if (percent(u->data_used, u->data_total) >= POOL_DATA_WARN_PERCENT)
+		snprintf(out, size, "it is %" PRIu64 " %% full", percent(u->data_used, u->data_total));
+	else
+		snprintf(out, size, "%s", "");
+}
+
+static int room_check(const struct pool_usage *u, uint64_t least, const char *what, struct err *e)
+{
+	uint64_t meta = percent(u->meta_used, u->meta_total), free_bytes = u->data_total - u->data_used;
+
+	if (meta >= POOL_META_FULL_PERCENT)
+		return err_kind_set(e, -ENOSPC, ERR_KIND_DISK_FULL,
+		        "the metadata of %s is %" PRIu64 " %% full, nothing is made in it above %d %%", what, meta,
+		        POOL_META_FULL_PERCENT);
+	if (free_bytes < least)
+		return err_kind_set(e, -ENOSPC, ERR_KIND_DISK_FULL,
+		        "%s has %" PRIu64 " MiB free, this needs at least %" PRIu64 " MiB", what, free_bytes >> 20,
+		        least >> 20);
+	return 0;
+}
+
+int pool_room_check(const struct pool *p, const char *what, struct err *e)
 {
 	struct pool_usage u;
+	uint64_t least = POOL_ADMIT_BYTES;
 	int rc = pool_usage_get(p, &u, e);
 
 	if (rc < 0)
 		return rc;
-	if (u.meta_total && u.meta_used * 100 / u.meta_total >= META_FULL_PERCENT)
-		return err_kind_set(e, -ENOSPC, ERR_KIND_DISK_FULL, "the metadata of %s is %" PRIu64 " %% full", what,
-		        u.meta_used * 100 / u.meta_total);
-	if (u.data_total - u.data_used < wanted + HEADROOM)
-		return err_kind_set(e, -ENOSPC, ERR_KIND_DISK_FULL,
-		        "%s has %" PRIu64 " MiB free, this needs at least %" PRIu64 " MiB", what,
-		        (u.data_total - u.data_used) >> 20, (wanted + HEADROOM) >> 20);
-	return 0;
+	if (!p->row.tenant[0] && u.data_total / 100 * (100 - POOL_ADMIT_PERCENT) > least)
+		least = u.data_total / 100 * (100 - POOL_ADMIT_PERCENT);
+	return room_check(&u, least, what, e);
 }
 
 /* --- transactions ------------------------------------------------------------------------------------------------ */
@@ -167,10 +205,12 @@ static int transaction_close(struct pool *p, uint64_t from, struct err *e)
 static int transaction_run(struct pool *p, const char *message, struct err *e)
 {
 	struct err ignored = ERR_INIT;
-	int rc = dm_message(pool_name(p).text, message, e);
+	struct err why = ERR_INIT;
+	int rc = dm_message(pool_name(p).text, message, &why);
 
-	if (rc == 0)
+	if (rc == 0 || (rc == -ENODATA && !strncmp(message, "delete ", 7))) /* it was lost: fine */
 		return transaction_close(p, p->row.tid, e);
+	*(e ? e : &why) = why;
 	if (volumes_db_intent_abort(p->db, p->row.id, &ignored) < 0)
 		give_up(p, rc, &ignored);
 	if (rc == -ENOSPC)
@@ -180,11 +220,16 @@ static int transaction_run(struct pool *p, const char *message, struct err *e)
 
 static int create_locked(struct pool *p, const struct device_row *origin, struct device_row *dev, struct err *e)
 {
+	struct pool_usage u;
 	char text[80];
 
 	if (p->refusal[0])
 		return refuse(p, e);
-	int rc = volumes_db_create_begin(p->db, dev, e);
+	int rc = pool_usage_get(p, &u, e);
+	if (rc == 0)
+		rc = room_check(&u, POOL_KEEP_BYTES, p->row.tenant[0] ? "the tenant's storage" : "the host's pool", e);
+	if (rc == 0)
+		rc = volumes_db_create_begin(p->db, dev, e);
 	if (rc < 0)
 		return rc;
 	if (origin)
@@ -209,19 +254,20 @@ int pool_create(struct pool *p, const char *kind, const char *name, uint64_t siz
 	return rc;
 }
 
-/* A deletion returns blocks to the pool only; a discard before it returns them to what lies below the pool. */
-static void blocks_discard(struct pool *p, const struct device_row *dev)
+int pool_delete(struct pool *p, const struct device_row *dev, struct err *e)
 {
-	uint64_t range[2] = {0, dev->size_bytes};
-	struct err e = ERR_INIT;
-	int rc = device_up(p, dev, false, &e);
-	AUTO_CLOSE int fd = rc < 0 ? rc : device_open(p, dev, O_RDWR | O_EXCL, &e);
+	struct device_row dead = *dev;
+	int rc = dm_deactivate_later(device_name(p, dev).text, uuid_of(&p->row, dev->kind, dev->id).text, LET_GO_MS, e);
 
-	if (fd >= 0 && ioctl(fd, BLKDISCARD, range) < 0)
-		err_sys(&e, -errno, "discard a device");
-	if (e.code)
-		log_warn("space is returned to the tenant only", KV("device", device_name(p, dev).text),
-		        KV("error", e.msg));
+	if (rc < 0)
+		return rc;
+	snprintf(dead.kind, sizeof(dead.kind), DEVICE_DEAD);
+	snprintf(dead.name, sizeof(dead.name), "%s-%u", dev->kind, dev->id);
+	dead.is_ready = false;
+	rc = volumes_db_device_update(p->db, &dead, e);
+	if (rc == 0)
+		reaper_poke(p->store);
+	return rc;
 }
 
 static int delete_locked(struct pool *p, uint32_t id, struct err *e)
@@ -237,18 +283,10 @@ static int delete_locked(struct pool *p, uint32_t id, struct err *e)
 	return transaction_run(p, text, e);
 }
 
-int pool_delete(struct pool *p, const struct device_row *dev, struct err *e)
+int pool_delete_now(struct pool *p, const struct device_row *dev, struct err *e)
 {
-	int rc = device_down(p, dev, e);
-
-	if (rc < 0)
-		return rc;
-	blocks_discard(p, dev);
-	rc = device_down(p, dev, e);
-	if (rc < 0)
-		return rc;
 	pthread_mutex_lock(&p->lock);
-	rc = delete_locked(p, dev->id, e);
+	int rc = delete_locked(p, dev->id, e);
 	pthread_mutex_unlock(&p->lock);
 	return rc;
 }
@@ -312,6 +350,7 @@ int pool_up(struct pool *p, const struct pool_layout *l, struct err *e)
 	struct pool_usage u;
 
 	p->refusal[0] = 0;
+	p->block_bytes = l->block_bytes;
 	snprintf(params, sizeof(params), DM_DIR "%s " DM_DIR "%s %" PRIu64 " 0 %s%s",
 	        thin_name(&p->row, "meta", 0).text, thin_name(&p->row, "data", 0).text, l->block_bytes / DM_SECTOR,
 	        p->is_look ? "2 read_only " : "1 ", l->feature);
@@ -333,11 +372,11 @@ int pool_up(struct pool *p, const struct pool_layout *l, struct err *e)
 
 int pool_down(struct pool *p, struct err *e)
 {
-	int rc = dm_deactivate(pool_name(p).text, 1000, e);
+	int rc = thin_deactivate(&p->row, "pool", 0, 1000, e);
 
 	if (rc == 0)
-		rc = dm_deactivate(thin_name(&p->row, "data", 0).text, 1000, e);
-	return rc < 0 ? rc : dm_deactivate(thin_name(&p->row, "meta", 0).text, 1000, e);
+		rc = thin_deactivate(&p->row, "data", 0, 1000, e);
+	return rc < 0 ? rc : thin_deactivate(&p->row, "meta", 0, 1000, e);
 }
 
 /* --- thin devices ------------------------------------------------------------------------------------------------ */
@@ -354,7 +393,7 @@ int device_up(const struct pool *p, const struct device_row *dev, bool is_read_o
 
 int device_down(const struct pool *p, const struct device_row *dev, struct err *e)
 {
-	return dm_deactivate(device_name(p, dev).text, THIN_TIMEOUT_MS, e);
+	return thin_deactivate(&p->row, dev->kind, dev->id, THIN_TIMEOUT_MS, e);
 }
 
 int device_open(const struct pool *p, const struct device_row *dev, int flags, struct err *e)

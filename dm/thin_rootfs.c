@@ -217,30 +217,38 @@ int thin_rootfs_open(struct store *s, const char *tenant, const char *build, str
 	return rc < 0 ? rc : device_open(&t->pool, &dev, O_RDONLY, e);
 }
 
-static uint64_t used_bytes(const struct tenant *t)
+/* What nothing else shares. Where that cannot be read, what the build wrote. */
+static uint64_t own_bytes(struct tenant *t, const struct device_row *dev)
 {
-	struct pool_usage u;
+	AUTO_FREE struct meta_device *devices = NULL;
+	const struct meta_device *found = NULL;
+	struct meta_view view;
+	size_t n = 0;
 
-	return pool_usage_get(&t->pool, &u, NULL) < 0 ? 0 : u.data_used;
+	if (meta_view_open(&t->pool, &view, NULL) < 0)
+		return dev->own_bytes;
+	if (meta_devices(&view, &devices, &n, NULL) == 0)
+		found = meta_device_find(devices, n, dev->id);
+	meta_view_close(&view);
+	return found ? found->exclusive : dev->own_bytes;
 }
 
 static int delete_locked(
         struct tenant *t, const char *build, const struct device_row *dev, uint64_t *freed, struct err *e)
 {
-	uint64_t before = used_bytes(t);
 	struct dm_state state;
 	int rc = dm_state_get(device_name(&t->pool, dev).text, &state, e);
 
 	if (rc == 0 && state.opens)
 		return err_set(e, -EBUSY, "the rootfs of build %s is in use: %u times open", build, state.opens);
+	uint64_t own = own_bytes(t, dev);
 	if (rc == 0)
 		rc = volumes_db_rootfs_delete(t->pool.db, t->id, build, e);
 	if (rc < 0)
 		return rc;
 	unlinkat(t->cache_fd, metadata_name(build).text, 0);
 	rc = pool_delete(&t->pool, dev, e);
-	uint64_t after = used_bytes(t); /* builds beside us make this an estimate */
-	*freed = after < before ? before - after : 0;
+	*freed = rc < 0 ? 0 : own;
 	return rc;
 }
 

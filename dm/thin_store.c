@@ -97,6 +97,8 @@ static void thin_close(struct store *s)
 {
 	if (!s)
 		return;
+	reaper_stop(s);
+	watchdog_stop(s);
 	if (tenants_close(s))
 		outer_down(s);
 	volumes_db_close(s->db);
@@ -117,6 +119,7 @@ static int thin_open(const struct store_options *o, struct store **out, struct e
 	dm_init();
 	s->dirfd = s->lock_fd = s->keys_fd = -1;
 	s->access = o->access;
+	s->outer.store = s;
 	s->fetch_uid = o->fetch_uid;
 	s->cache_max_bytes = o->cache_max_bytes;
 	s->tenant_bytes = o->dm_tenant_bytes;
@@ -134,8 +137,12 @@ static int thin_open(const struct store_options *o, struct store **out, struct e
 		rc = master_key_open(s, o, e);
 	if (rc == 0)
 		rc = outer_up(s, o, e);
+	if (rc == 0 && s->access != STORE_LOOK)
+		rc = watchdog_start(s, e);
 	if (rc == 0 && s->access == STORE_SERVE)
 		rc = tenants_open(s, e);
+	if (rc == 0 && s->access != STORE_LOOK)
+		rc = reaper_start(s, e);
 	if (rc < 0) {
 		thin_close(s);
 		return rc;
@@ -149,11 +156,12 @@ static int thin_usage(struct store *s, struct store_usage *out, struct err *e)
 	struct pool_usage u;
 	int rc = pool_usage_get(&s->outer, &u, e);
 
-	if (rc == 0)
-		*out = (struct store_usage){.total_bytes = u.data_total,
-		        .free_bytes = u.data_total - u.data_used,
-		        .used_bytes = u.data_used};
-	return rc;
+	if (rc < 0)
+		return rc;
+	*out = (struct store_usage){
+	        .total_bytes = u.data_total, .free_bytes = u.data_total - u.data_used, .used_bytes = u.data_used};
+	pool_trouble(&u, out->trouble, sizeof(out->trouble));
+	return 0;
 }
 
 const struct volume_ops volume_dm_ops = {

@@ -59,6 +59,7 @@ static int tenant_ensure(struct store *s, struct tenant *t, bool may_create, str
 		return err_wrap(e, "open the storage of tenant %s", t->id);
 	}
 	t->is_open = true;
+	reaper_poke(s);
 	return 0;
 }
 
@@ -74,6 +75,7 @@ struct tenant *tenant_find(struct store *s, const char *id)
 		pthread_mutex_init(&t->lock, NULL);
 		pthread_mutex_init(&t->pool.lock, NULL);
 		t->cache_fd = -1;
+		t->pool.store = s;
 		t->next = s->tenants;
 		s->tenants = t;
 	}
@@ -203,6 +205,8 @@ static bool is_wanted(struct store *s, const struct device_row *row)
 {
 	struct dm_state state = {0};
 
+	if (strcmp(row->kind, "tenant"))
+		return false; /* dead */
 	return !row->is_ready || tenant_is_leased(s, row->name) ||
 	       dm_state_get(device_name(&s->outer, row).text, &state, NULL) < 0 || state.exists;
 }

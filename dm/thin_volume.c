@@ -21,6 +21,7 @@
 /* Not in the kernel's exported headers: fs/ext4/ext4.h, Documentation/admin-guide/ext4.rst "Ioctls". */
 #define EXT4_IOC_RESIZE_FS _IOW('f', 16, uint64_t)
 #define BLOCK_SIZE 4096
+#define REAP_PATIENCE_MS 30000
 #define GOLDEN_MIN ((uint64_t)256 << 20)
 
 static struct pool *pool_of(const struct volume *v)
@@ -224,11 +225,25 @@ static int size_fit(struct volume *v, uint64_t size_bytes, uint64_t inodes, stru
 	return size > v->dev.size_bytes ? grow_unmounted(v, size, e) : 0;
 }
 
+static int room_check_now(struct store *s, struct tenant *t, struct err *e)
+{
+	int rc = pool_room_check(&s->outer, "the host's pool", e);
+
+	return rc < 0 ? rc : pool_room_check(&t->pool, "the tenant's storage", e);
+}
+
+/* What was deleted may still take space. */
 static int room_check(struct store *s, struct tenant *t, struct err *e)
 {
-	int rc = pool_room_check(&s->outer, 0, "the host's pool", e);
+	struct err first = ERR_INIT;
+	int rc = room_check_now(s, t, &first);
 
-	return rc < 0 ? rc : pool_room_check(&t->pool, 0, "the tenant's storage", e);
+	if (rc != -ENOSPC) {
+		*(e ? e : &first) = first;
+		return rc;
+	}
+	reaper_wait(s, REAP_PATIENCE_MS);
+	return room_check_now(s, t, e);
 }
 
 int thin_create(struct store *s, const char *tenant, const char *build, const struct digest *parent,
@@ -285,7 +300,7 @@ static int write_error(struct volume *v, int code, struct err *e)
 {
 	struct err full = ERR_INIT;
 
-	if (code == -ENOSPC || room_check(v->store, v->tenant, &full) < 0)
+	if (code == -ENOSPC || room_check_now(v->store, v->tenant, &full) < 0)
 		return err_kind_set(e, -ENOSPC, ERR_KIND_DISK_FULL, "write the volume: the tenant's storage is full");
 	return err_sys(e, code, "write the volume %s", v->dev.name);
 }

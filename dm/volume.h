@@ -61,6 +61,7 @@ struct rootfs_info {
 struct store_usage {
 	uint64_t total_bytes, free_bytes; /* of the medium */
 	uint64_t used_bytes;              /* by all tenants */
+	char trouble[128];                /* "": none; else what a person has to know */
 };
 
 struct volume_ops {

@@ -320,6 +320,8 @@ void api_storage_report(struct monitor *m)
 		log_error("storage does not answer", KV("error", e.msg));
 		s.is_healthy = 0;
 	}
+	if (usage.trouble[0])
+		s.is_healthy = 0;
 	s.total_bytes = usage.total_bytes;
 	s.free_bytes = usage.free_bytes;
 	s.used_bytes = usage.used_bytes;

@@ -5,7 +5,8 @@
  * tenant, one volume at a time; CACHE_MAX in the environment is cache_max_bytes. create BUILD PARENT|- MIB INODES mount
  * fill NAME MIB   copy DIR   sum NAME   remove NAME   grow MIB   unmount check   hash   snapshot KEY   snapshot-cheap
  * KEY   seal KEY   discard   find KEY   share BUILD KEY open BUILD   delete BUILD blob NAME MIB   stop-in MS   usage
- * trim   threads N   pause   shell CMD   probe   times (print the milliseconds of each step from here on)
+ * reap (wait until what is dead is gone)   calls (ioctls made)   trim   threads N   pause   shell CMD   probe   times
+ * (print the milliseconds of each step from here on)
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +25,7 @@
 #include "base/loop.h"
 #include "digest/hash.h"
 #include "dm/dm.h"
-#include "dm/volume.h"
+#include "dm/thin.h"
 
 #define MIB (1024 * 1024)
 
@@ -264,8 +265,20 @@ static int do_usage(char **a, struct err *e)
 	int rc = ops->usage(store, &u, e);
 
 	if (rc == 0)
-		printf("used %ju MiB\n", (uintmax_t)u.used_bytes / MIB);
+		printf("used %ju MiB%s%s\n", (uintmax_t)u.used_bytes / MIB, u.trouble[0] ? "; " : "", u.trouble);
 	return rc;
+}
+
+static int do_reap(char **a, struct err *e)
+{
+	reaper_wait(store, 60000);
+	return 0;
+}
+
+static int do_calls(char **a, struct err *e)
+{
+	printf("%ju calls\n", (uintmax_t)dm_calls());
+	return 0;
 }
 
 static int do_trim(char **a, struct err *e)
@@ -407,6 +420,8 @@ static const struct step {
         {"delete", 1, do_delete},
         {"blob", 2, do_blob},
         {"usage", 0, do_usage},
+        {"reap", 0, do_reap},
+        {"calls", 0, do_calls},
         {"trim", 0, do_trim},
         {"pause", 0, do_pause},
         {"stop-in", 1, do_stop_in},
@@ -426,7 +441,7 @@ static int step_run(const struct step *s, char **args)
 	if (rc < 0)
 		printf("%s failed: %s: %s (%d)\n", s->name, err_kind_name(e.kind), e.msg, rc);
 	else if (prints_times)
-		printf("%s: %lld ms, %ju device-mapper calls\n", s->name, (long long)(time_mono_ms() - start),
+		printf("%s: %lld ms, %ju device-mapper ioctls\n", s->name, (long long)(time_mono_ms() - start),
 		        (uintmax_t)(dm_calls() - calls));
 	return rc;
 }

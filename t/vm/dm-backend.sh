@@ -90,7 +90,7 @@ is "$(devices rootfs)" 0 "no product is left"
 
 # --- caches
 drive blob old 10 blob new 10 >/dev/null
-is "$(CACHE_MAX=1 drive trim find k1 | tail -n 1)" "not found" "trim takes everything if it must"
+is "$(CACHE_MAX=1 drive trim find k1 reap | tail -n 1)" "not found" "trim takes everything if it must"
 is "$(devices chain)" 0 "and deletes the chains' devices"
 like "$(drive usage)" "used [0-9][0-9]? MiB" "space is back in the outer pool"
 
@@ -125,7 +125,7 @@ k=$(status_id "$pool")
 sql "INSERT INTO devices (pool, id, kind, name, size_bytes, own_bytes, is_ready) VALUES ($inner, 5002, 'build', 'x', 1048576, 0, 0); INSERT INTO intents VALUES ($inner, $k+1, 1, 5002)"
 ok "a thin device behind the back of the database" dmsetup message "$pool" 0 "create_thin 5002"
 ok "and its transaction id" dmsetup message "$pool" 0 "set_transaction_id $k $((k + 1))"
-ok "K = D + 1: finished, and then collected" drive open c2 shell "! dmsetup message $pool 0 'delete 5002' 2>/dev/null"
+ok "K = D + 1: finished, and then collected" drive open c2 reap shell "! dmsetup message $pool 0 'delete 5002' 2>/dev/null"
 is "$(sql "SELECT count(*) FROM intents"):$(devices build)" "0:0" "no intent, no device, no thin id"
 
 # A deletion, before and after its message.
