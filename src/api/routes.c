@@ -188,6 +188,7 @@ static void readyz_http(struct http_exchange *x, void *arg)
 }
 
 const struct http_route service_routes[] = {
+        {"GET", "/admin/store-backup", backup_http, RPC_ACCESS_ADMIN},
         {"GET", "/health", health_http, RPC_ACCESS_ANYONE},
         {"GET", "/health/storage", health_storage_http, RPC_ACCESS_ANYONE},
         {"GET", "/livez", livez_http, RPC_ACCESS_ANYONE},

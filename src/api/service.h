@@ -20,6 +20,7 @@ struct service {
 	struct server *server;
 	int64_t started_ms; /* monotonic */
 	bool is_draining;
+	bool is_backing_up;          /* the store: backup.c */
 	struct health_watch *health; /* who watches readiness (health.c) */
 };
 
@@ -65,6 +66,8 @@ void stats_http(struct http_exchange *x, void *arg);
 /* health.c */
 void health_check_call(struct rpc_call *c, const ProtobufCMessage *request, void *arg);
 void health_watch_call(struct rpc_call *c, const ProtobufCMessage *request, void *arg);
+/* backup.c */
+void backup_http(struct http_exchange *x, void *arg);
 /* artifact.c */
 void artifact_http(struct http_exchange *x, void *arg);
 

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <sqlite3.h>
 
 #include "base/cleanup.h"
@@ -333,4 +334,76 @@ void store_close(struct store *s)
 const uint8_t *store_secret(const struct store *s)
 {
 	return s->secret;
+}
+
+/* --- backup ---------------------------------------------------------------------------------------------------- */
+
+#define BACKUP_PAGES 256 /* copied in one step: 1 MiB, some milliseconds */
+
+struct store_backup {
+	struct store *from;   /* borrowed */
+	struct store to;      /* only its data base; owns */
+	sqlite3_backup *copy; /* owns */
+	char *path;           /* owns */
+};
+
+void store_backup_free(struct store_backup *b)
+{
+	if (!b)
+		return;
+	sqlite3_backup_finish(b->copy);
+	sqlite3_close(b->to.db);
+	unlink(b->path);
+	free(b->path);
+	free(b);
+}
+
+int store_backup_begin(struct store *s, struct store_backup **out, struct err *e)
+{
+	struct store_backup *b = xcalloc(1, sizeof(*b));
+
+	*b = (struct store_backup){.from = s, .path = xasprintf("%s/jobs.db.copy", s->dir)};
+	unlink(b->path); /* of a process that died over it */
+	mode_t saved = umask(077);
+	int rc = sqlite3_open_v2(
+	        b->path, &b->to.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+	umask(saved);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(
+		        b->to.db, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = OFF", NULL, NULL, NULL);
+	if (rc == SQLITE_OK)
+		b->copy = sqlite3_backup_init(b->to.db, "main", s->db, "main");
+	if (!b->copy) {
+		int code = fail(&b->to, rc, "begin a copy", e);
+		store_backup_free(b);
+		return code;
+	}
+	*out = b;
+	return 0;
+}
+
+int store_backup_step(struct store_backup *b, struct err *e)
+{
+	int rc = store_flush(b->from, e); /* SQLite does not read behind a write of the same connection */
+
+	if (rc < 0)
+		return rc;
+	rc = sqlite3_backup_step(b->copy, BACKUP_PAGES);
+	if (rc == SQLITE_DONE)
+		return 0;
+	return rc == SQLITE_OK ? 1 : fail(&b->to, rc, "copy", e);
+}
+
+int store_backup_file(struct store_backup *b, struct err *e)
+{
+	sqlite3_backup_finish(STEAL(&b->copy));
+	/* One file, that any program opens. */
+	int rc = exec(&b->to, "PRAGMA journal_mode = DELETE; PRAGMA wal_checkpoint", "finish a copy", e);
+	if (rc >= 0)
+		rc = check_integrity(&b->to, b->path, e);
+	if (rc < 0)
+		return rc;
+	sqlite3_close(STEAL(&b->to.db));
+	int fd = open(b->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	return fd < 0 ? err_sys(e, -errno, "open the copy") : fd;
 }

@@ -196,6 +196,17 @@ struct audit_end {
 int store_audit_end_get(struct store *s, struct audit_end *out, struct err *e);
 int store_audit_end_set(struct store *s, const struct audit_end *end, struct err *e);
 
+/* --- backup ------------------------------------------------------------------------------------------------------ */
+
+/* A copy of the store as it is when the last step is done, while it is used; one at a time. */
+struct store_backup;
+int store_backup_begin(struct store *s, struct store_backup **out, struct err *e);
+/* 1: there is more to copy, 0: all is. A few milliseconds each. */
+int store_backup_step(struct store_backup *b, struct err *e);
+/* The copy, checked: one file that store_open opens as jobs.db. A descriptor of the caller's. */
+int store_backup_file(struct store_backup *b, struct err *e);
+void store_backup_free(struct store_backup *b); /* takes NULL; before the store is closed */
+
 /* 32 random bytes made with the data base. Borrowed. */
 const uint8_t *store_secret(const struct store *s);
 

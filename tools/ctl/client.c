@@ -258,15 +258,19 @@ int client_download(struct client *c, const char *path, const char *const *heade
         int (*data)(void *arg, const void *data, size_t len, struct err *e), void *arg, bool (*tick_fn)(void *arg),
         struct http_answer *a, struct err *e)
 {
-	AUTO_FREE char *url = xasprintf("%s/" SERVICE "/%s", c->url, path);
+	AUTO_FREE char *url = xasprintf("%s/%s/%s", c->url, c->service, path);
 	struct headers h = headers_common(c);
 	int r;
 
 	for (size_t i = 0; headers && headers[i] && h.n < MAX_HEADERS; i++)
 		h.lines[h.n++] = xstrdup(headers[i]);
 	r = http_send(c->http,
-	        &(struct http_request){
-	                .url = url, .headers = (const char *const *)h.lines, .data = data, .arg = arg, .tick = tick_fn},
+	        &(struct http_request){.url = url,
+	                .socket = c->socket,
+	                .headers = (const char *const *)h.lines,
+	                .data = data,
+	                .arg = arg,
+	                .tick = tick_fn},
 	        a, e);
 	headers_free(&h);
 	if (r == 0 && a->status >= 300 && a->status != 416)
