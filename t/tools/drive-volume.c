@@ -5,8 +5,8 @@
  * tenant, one volume at a time; CACHE_MAX in the environment is cache_max_bytes. create BUILD PARENT|- MIB INODES mount
  * fill NAME MIB   copy DIR   sum NAME   remove NAME   grow MIB   unmount check   hash   snapshot KEY   snapshot-cheap
  * KEY   seal KEY   discard   find KEY   share BUILD KEY open BUILD   delete BUILD blob NAME MIB   stop-in MS   usage
- * reap (wait until what is dead is gone)   calls (ioctls made)   trim   threads N   pause   shell CMD   probe   times
- * (print the milliseconds of each step from here on)
+ * reap (wait until what is dead is gone)   calls (ioctls made)   trim   threads N   tenants FROM COUNT (opens them, making
+ * what is missing)   pause   shell CMD   probe   times (print the milliseconds of each step from here on)
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -291,6 +291,20 @@ static int do_trim(char **a, struct err *e)
 	return rc;
 }
 
+static int do_tenants(char **a, struct err *e)
+{
+	long from = atol(a[0]), end = from + atol(a[1]);
+	char id[TENANT_ID_MAX];
+
+	for (long i = from; i < end; i++) {
+		snprintf(id, sizeof(id), "t%ld", i);
+		AUTO_CLOSE int dir = ops->blob_dir(store, id, e);
+		if (dir < 0)
+			return dir;
+	}
+	return 0;
+}
+
 /* From then on calls are to end. */
 static int do_stop_in(char **a, struct err *e)
 {
@@ -424,6 +438,7 @@ static const struct step {
         {"calls", 0, do_calls},
         {"trim", 0, do_trim},
         {"pause", 0, do_pause},
+        {"tenants", 2, do_tenants},
         {"stop-in", 1, do_stop_in},
         {"probe", 0, do_probe},
         {"shell", 1, do_shell},
