@@ -2,7 +2,7 @@
 /*
  * Tries, inside each role's sandbox, what must not work and what must. `sandbox-probe ROLE DIR` starts one child per
  * attempt with spawn_program() and prints "attempt: outcome", where outcome is "worked", the errno that refused it, or
- * the signal. DIR is the directory an API keeps.
+ * the signal. DIR is the directory an API keeps. `sandbox-probe ROLE DIR DEVICE...` tries only to open those devices.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -43,6 +43,8 @@ static pid_t outside_pid; /* the parent, as the host numbers it */
 int probe_root;           /* a directory opened before the sandbox: what builderd-fs is given */
 int probe_oom;            /* /proc/self/oom_score_adj, opened before */
 enum role probe_role;
+static const char *device; /* to be opened, and its number */
+static dev_t device_number;
 
 /* 0 or -errno out of a call that returns -1 and errno. */
 int probe_rc(long rc)
@@ -446,6 +448,23 @@ static int many_addresses(void)
 }
 #endif
 
+static int device_by_path(void)
+{
+	return probe_open(device, O_RDONLY);
+}
+
+/* Where the role may write, if anywhere: an API in its directory, builderd-fs in its tree. */
+static int device_by_node(void)
+{
+	int rc = probe_rc(mknodat(probe_root, "node", S_IFBLK | 0666, device_number));
+	AUTO_CLOSE int fd = rc < 0 ? rc : openat(probe_root, "node", O_RDONLY | O_CLOEXEC);
+
+	if (rc == 0)
+		rc = probe_rc(fd);
+	unlinkat(probe_root, "node", 0);
+	return rc;
+}
+
 /* --------------------------------------------------------------------------------------------------------------------
  */
 
@@ -454,6 +473,7 @@ static int many_addresses(void)
 #define U (1u << ROLE_UNPACK)
 #define S (1u << ROLE_FS)
 #define ANY (A | F | U | S)
+#define DEVICE 8 /* bits from here on: tried for each device, not otherwise */
 
 static const struct attempt {
 	const char *name;
@@ -527,6 +547,8 @@ static const struct attempt {
         {"8 GiB of memory", much_memory, ANY},
         {"1 GiB of addresses", many_addresses, U},
 #endif
+        {"device by path", device_by_path, ANY << DEVICE},
+        {"device by a node", device_by_node, ANY << DEVICE},
         {"must: threads", must_thread, ANY},
         {"must: memory and stdio", must_stdio, ANY},
         {"must: own uid, not dumpable", must_be_unprivileged, ANY},
@@ -545,11 +567,15 @@ static int child_main(char **argv)
 	struct sandbox_options o = {.uid = PROBE_UID};
 	struct err e = ERR_INIT;
 	size_t i = (size_t)atoi(argv[3]);
+	struct stat st;
 
 	probe_role = (enum role)atoi(argv[2]);
 	probe_keep_dir = o.keep_dir = argv[4];
 	outside_pid = atoi(argv[5]);
 	probe_root = open(probe_keep_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	device = argv[6];
+	if (device && stat(device, &st) == 0)
+		device_number = st.st_rdev;
 	probe_oom = open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC);
 	int rc = sandbox_enter(probe_role, &o, &e);
 	if (rc < 0) {
@@ -560,11 +586,11 @@ static int child_main(char **argv)
 	return write(CHANNEL_FD, &rc, sizeof(rc)) == sizeof(rc) ? 0 : 98;
 }
 
-static void attempt_report(enum role role, size_t i, const char *self, const char *dir)
+static void attempt_report(enum role role, size_t i, const char *self, const char *dir, const char *path)
 {
 	char role_text[16], index_text[16], pid_text[16], text[64];
-	const char *const argv[] = {self, "--child", role_text, index_text, dir, pid_text, NULL}, *const envp[] = {
-	                                                                                                  NULL};
+	const char *const argv[] = {self, "--child", role_text, index_text, dir, pid_text, path, NULL}, *const envp[] =
+	                                                                                                        {NULL};
 	struct spawn s = {
 	        .role = role,
 	        .program = self,
@@ -580,6 +606,8 @@ static void attempt_report(enum role role, size_t i, const char *self, const cha
 	snprintf(role_text, sizeof(role_text), "%d", (int)role);
 	snprintf(index_text, sizeof(index_text), "%zu", i);
 	snprintf(pid_text, sizeof(pid_text), "%d", (int)getpid());
+	if (path)
+		printf("%s: ", path);
 	if (spawn_program(&s, &c, &e) < 0) {
 		printf("%s: not started: %s\n", attempts[i].name, e.msg);
 		return;
@@ -597,14 +625,17 @@ int main(int argc, char **argv)
 	static const char *const names[ROLE_COUNT] = {"", "api", "fetch", "unpack", "fs"};
 	static char self[4096];
 
-	if (argc == 6 && !strcmp(argv[1], "--child"))
+	if (argc >= 6 && !strcmp(argv[1], "--child"))
 		return child_main(argv);
-	if (argc != 3 || readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
+	if (argc < 3 || readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
 		return 2;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (int role = ROLE_API; role < ROLE_COUNT; role++)
-		for (size_t i = 0; i < ARRAY_LEN(attempts) && !strcmp(argv[1], names[role]); i++)
-			if (attempts[i].roles & 1u << role)
-				attempt_report((enum role)role, i, self, argv[2]);
+		for (size_t i = 0; i < ARRAY_LEN(attempts) && !strcmp(argv[1], names[role]); i++) {
+			if (argc == 3 && attempts[i].roles & 1u << role)
+				attempt_report((enum role)role, i, self, argv[2], NULL);
+			for (int k = 3; k < argc && attempts[i].roles & 1u << (role + DEVICE); k++)
+				attempt_report((enum role)role, i, self, argv[2], argv[k]);
+		}
 	return 0;
 }
