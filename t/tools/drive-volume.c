@@ -5,8 +5,8 @@
  * tenant, one volume at a time; CACHE_MAX in the environment is cache_max_bytes. create BUILD PARENT|- MIB INODES mount
  * fill NAME MIB   copy DIR   sum NAME   remove NAME   grow MIB   unmount check   hash   snapshot KEY   snapshot-cheap
  * KEY   seal KEY   discard   find KEY   share BUILD KEY open BUILD   delete BUILD blob NAME MIB   stop-in MS   usage
- * reap (wait until what is dead is gone)   calls (ioctls made)   trim   threads N   tenants FROM COUNT (opens them, making
- * what is missing)   pause   shell CMD   probe   times (print the milliseconds of each step from here on)
+ * reap (wait until what is dead is gone)   calls (ioctls made)   trim   threads N   tenants FROM COUNT (opens them,
+ * making what is missing)   pause   shell CMD   probe   times (print the milliseconds of each step from here on)
  */
 #include <errno.h>
 #include <fcntl.h>
