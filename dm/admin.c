@@ -13,7 +13,19 @@ const struct admin_row admin_table[ADMIN_COMMAND_COUNT] = {
         [ADMIN_LS] = {"ls", STORE_LOOK, 0, 0, 0, true},
         [ADMIN_DF] = {"df", STORE_LOOK, 0, 0, 0, true},
         [ADMIN_INSPECT] = {"inspect", STORE_LOOK, ADMIN_WANT_ID, 0, 0, true},
+        [ADMIN_WHY_FULL] = {"why-full", STORE_LOOK, ADMIN_WANT_TENANT, 0, 0, true},
+        [ADMIN_EXPORT] = {"export", STORE_LOOK, ADMIN_WANT_ID, 0, 1, true},
+        [ADMIN_MOUNT] = {"mount", STORE_CHANGE, ADMIN_WANT_ID, 0, 0, true},
+        [ADMIN_UMOUNT] = {"umount", STORE_CHANGE, ADMIN_WANT_ID, 0, 0, false},
+        [ADMIN_TRIM] = {"trim", STORE_CHANGE, 0, 0, 0, false},
+        [ADMIN_ORPHANS] = {"orphans", STORE_LOOK, 0, ADMIN_REMOVE, 0, false},
+        [ADMIN_DESTROY] = {"destroy", STORE_CHANGE, ADMIN_WANT_TENANT, 0, 0, false},
 };
+
+enum store_access admin_access(const struct msg_admin_request *r)
+{
+	return r->flags ? STORE_CHANGE : admin_table[r->command].access;
+}
 
 static bool is_id(const char *id)
 {
@@ -106,6 +118,16 @@ int admin_match_check(const char *id, unsigned n, int match, struct err *e)
 		return err_set(e, -EINVAL, "%u volumes are called %s%s: name the tenant, or say more of the id", n, id,
 		        match > 1 ? "" : "...");
 	return 0;
+}
+
+void admin_put_orphan(struct jsonw *w, const char *what, const char *name, bool is_removed, const char *stays)
+{
+	jsonw_begin(w, NULL, '{');
+	jsonw_text(w, "what", what);
+	jsonw_text(w, "name", name);
+	jsonw_bool(w, "is_removed", is_removed);
+	jsonw_text(w, "reason", stays);
+	jsonw_end(w, '}');
 }
 
 int admin_put_leases(struct jsonw *w, struct volumes_db *db, const char *tenant, const char *build, struct err *e)

@@ -23,7 +23,7 @@ enum admin_want {
 
 struct admin_row {
 	const char *name;
-	enum store_access access; /* when builder-volume opens the store itself */
+	enum store_access access; /* when builder-volume opens the store itself; ask admin_access() */
 	unsigned wants;           /* enum admin_want */
 	uint32_t flags;           /* that it knows */
 	uint32_t n_fds;           /* that it is given */
@@ -31,6 +31,9 @@ struct admin_row {
 };
 
 extern const struct admin_row admin_table[ADMIN_COMMAND_COUNT];
+
+/* With a flag a command that only looks changes something. */
+enum store_access admin_access(const struct msg_admin_request *r);
 
 struct admin_call {
 	const struct msg_admin_request *request; /* checked */
@@ -60,6 +63,9 @@ void admin_say(const struct admin_call *c, uint64_t done, uint64_t total, const 
 int admin_match(const char *name, const char *id);
 /* N volumes match ID best, as admin_match() said: 0 if it is one, -ENOENT, -EINVAL. */
 int admin_match_check(const char *id, unsigned n, int match, struct err *e);
+
+/* An element of the array of orphans: WHAT is called NAME, and was removed, or why it stays (NULL: nobody asked). */
+void admin_put_orphan(struct jsonw *w, const char *what, const char *name, bool is_removed, const char *stays);
 
 /* Member "leases" of a volume. */
 struct volumes_db;

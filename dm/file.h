@@ -70,6 +70,10 @@ int file_dir_sync(struct store *s, const char *tenant, const char *kind, struct 
 
 /* file_recover.c */
 int file_recover(struct store *s, struct err *e);
+/* Call FN for each file of TENANT that no row knows: NAME in the directory DIR, PATH below the state directory. What
+ * builds write now is among them. */
+typedef int file_orphan_fn(struct store *s, int dir, const char *path, const char *name, void *arg, struct err *e);
+int file_orphans_each(struct store *s, const char *tenant, file_orphan_fn *fn, void *arg, struct err *e);
 /* Before volumes.db is opened, which makes it: without its rows every rootfs would be a leftover. -EUCLEAN: it is gone
  * and there are some. */
 int file_recover_precheck(struct store *s, struct err *e);
@@ -118,7 +122,9 @@ int file_usage(struct store *s, struct store_usage *out, struct err *e);
 /* Allocated by the tenant's files. */
 int file_tenant_usage(struct store *s, const char *tenant, uint64_t *bytes, struct err *e);
 
-/* file_admin.c */
+/* file_admin.c, file_admin_remove.c */
 int file_admin(struct store *s, struct admin_call *c, struct err *e);
+int file_admin_orphans(struct store *s, struct admin_call *c, struct err *e);
+int file_admin_destroy(struct store *s, struct admin_call *c, struct err *e);
 
 #endif

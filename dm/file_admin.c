@@ -16,6 +16,8 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "dm/admin.h"
+#include "image.h"
+#include "mount.h"
 
 /* --- files ---------------------------------------------------------------------------------------------------------
  */
@@ -357,12 +359,90 @@ static int admin_inspect(struct store *s, struct admin_call *c, struct err *e)
 	return rc;
 }
 
+/* --- export, mount, trim -------------------------------------------------------------------------------------------
+ */
+
+/* A sealed one, opened for reading. */
+static int sealed_open(struct store *s, struct admin_call *c, struct wanted *w, struct err *e)
+{
+	int rc = volume_find(s, c, c->request->id, w, e);
+
+	if (rc < 0)
+		return rc;
+	if (!strcmp(w->kind, "build"))
+		return err_set(e, -EBUSY, "volume %s is being written: it is no good to read now", w->found);
+	int fd = openat(s->dirfd, w->path.text, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, -errno, "open %s/%s", s->dir, w->path.text);
+	jsonw_text(c->json, "tenant", w->tenant);
+	jsonw_text(c->json, "id", w->found);
+	return fd;
+}
+
+static int admin_export(struct store *s, struct admin_call *c, struct err *e)
+{
+	struct wanted w;
+	struct stat st;
+
+	if (c->request->parent[0])
+		return err_set(e, -EOPNOTSUPP, "the file backend does not know in what two images differ");
+	AUTO_CLOSE int fd = sealed_open(s, c, &w, e);
+	if (fd < 0)
+		return fd;
+	if (fstat(c->fds[0], &st) < 0 || !S_ISREG(st.st_mode) || st.st_size)
+		return err_set(e, -EINVAL, "an export goes into an empty file that can be written to");
+	int rc = image_copy(fd, c->fds[0], true, e);
+	if (rc == 0 && (fsync(c->fds[0]) < 0 || fstat(c->fds[0], &st) < 0))
+		rc = err_sys(e, -errno, "finish the file");
+	jsonw_number(c->json, "size_bytes", (uint64_t)st.st_size);
+	jsonw_number(c->json, "written_bytes", (uint64_t)st.st_blocks * 512);
+	return rc;
+}
+
+/* The loop device detaches itself with the last user of the mount. */
+static int admin_mount(struct store *s, struct admin_call *c, struct err *e)
+{
+	struct loopdev loop = LOOPDEV_NONE;
+	char path[LOOPDEV_PATH_MAX];
+	struct wanted w;
+	AUTO_CLOSE int fd = sealed_open(s, c, &w, e);
+	int rc = fd < 0 ? fd : loopdev_attach(&loop, fd, w.found, e);
+
+	if (rc < 0)
+		return rc;
+	c->result_fd = mount_look(loopdev_path(&loop, path), e);
+	cleanup_close(&loop.fd);
+	jsonw_text(c->json, "device_name", path);
+	return c->result_fd < 0 ? c->result_fd : 0;
+}
+
+static int admin_umount(struct store *s, struct admin_call *c, struct err *e)
+{
+	jsonw_bool(c->json, "is_down", true);
+	return 0;
+}
+
+static int admin_trim(struct store *s, struct admin_call *c, struct err *e)
+{
+	uint64_t freed = 0;
+	int rc = file_trim(s, &freed, e);
+
+	jsonw_number(c->json, "freed_bytes", freed);
+	return rc;
+}
+
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static admin_fn *const commands[ADMIN_COMMAND_COUNT] = {
         [ADMIN_LS] = admin_ls,
         [ADMIN_DF] = admin_df,
         [ADMIN_INSPECT] = admin_inspect,
+        [ADMIN_EXPORT] = admin_export,
+        [ADMIN_MOUNT] = admin_mount,
+        [ADMIN_UMOUNT] = admin_umount,
+        [ADMIN_TRIM] = admin_trim,
+        [ADMIN_ORPHANS] = file_admin_orphans,
+        [ADMIN_DESTROY] = file_admin_destroy,
 };
 
 int file_admin(struct store *s, struct admin_call *c, struct err *e)

@@ -111,33 +111,45 @@ static const struct {
         {"rootfs", is_known_rootfs},
 };
 
-static int kind_sweep(struct store *s, const char *tenant, size_t i, unsigned *removed, struct err *e)
+static int kind_orphans(struct store *s, const char *tenant, size_t i, file_orphan_fn *fn, void *arg, struct err *e)
 {
 	AUTO_DIR DIR *d = dir_open(s->dirfd, file_path(tenant, sweeps[i].kind, NULL, "").text);
+	int rc = 0;
 
-	for (struct dirent *entry; d && (entry = readdir(d));) {
+	for (struct dirent *entry; d && rc >= 0 && (entry = readdir(d));) {
 		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
 			continue;
 		int known = sweeps[i].is_known(s, tenant, entry->d_name, e);
 		if (known < 0)
 			return err_wrap(e, "recover %s", file_path(tenant, sweeps[i].kind, NULL, "").text);
-		if (known)
-			continue;
-		if (unlinkat(dirfd(d), entry->d_name, 0) == 0)
-			++*removed;
-		else
-			log_warn("cannot remove a leftover", KV("file", entry->d_name), KV("error", strerror(errno)));
+		if (!known)
+			rc = fn(s, dirfd(d), file_path(tenant, sweeps[i].kind, entry->d_name, "").text, entry->d_name,
+			        arg, e);
 	}
+	return rc < 0 ? rc : 0;
+}
+
+int file_orphans_each(struct store *s, const char *tenant, file_orphan_fn *fn, void *arg, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(sweeps) && rc == 0; i++)
+		rc = kind_orphans(s, tenant, i, fn, arg, e);
+	return rc;
+}
+
+static int orphan_remove(struct store *s, int dir, const char *path, const char *name, void *removed, struct err *e)
+{
+	if (unlinkat(dir, name, 0) == 0)
+		++*(unsigned *)removed;
+	else
+		log_warn("cannot remove a leftover", KV("file", path), KV("error", strerror(errno)));
 	return 0;
 }
 
 static int tenant_sweep(struct store *s, const char *tenant, void *arg, struct err *e)
 {
-	int rc = 0;
-
-	for (size_t i = 0; i < ARRAY_LEN(sweeps) && rc == 0; i++)
-		rc = kind_sweep(s, tenant, i, arg, e);
-	return rc;
+	return file_orphans_each(s, tenant, orphan_remove, arg, e);
 }
 
 /* --- rows without files ------------------------------------------------------------------------------------------ */

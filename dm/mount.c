@@ -97,6 +97,11 @@ int mount_detached_look(const char *device, struct err *e)
 	return mount_root(device, HOW_LOOK, e);
 }
 
+int mount_look(const char *device, struct err *e)
+{
+	return mount_ext4(device, HOW_LOOK, e);
+}
+
 static bool has_filesystem(const char *want)
 {
 	AUTO_FILE FILE *f = fopen("/proc/filesystems", "re");

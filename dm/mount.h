@@ -16,6 +16,9 @@ int mount_detached_durable(const char *device, struct err *e);
 /* An ext4 that is not to be changed: read-only, its journal is not replayed. A descriptor of its root. */
 int mount_detached_look(const char *device, struct err *e);
 
+/* The mount itself, attached nowhere, for somebody to attach with move_mount(2). The caller closes it. */
+int mount_look(const char *device, struct err *e);
+
 /* The kernel has ext4 and FUSE. */
 int mount_probe(struct err *e);
 

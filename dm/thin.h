@@ -253,24 +253,27 @@ int thin_trim(struct store *s, uint64_t *freed, struct err *e);
 /* --- thin_meta.c: what a pool's metadata says, by the programs of thin-provisioning-tools --------------------------
  */
 
-struct meta_view {
-	struct pool *pool; /* borrowed; NULL: closed */
-	int fd;            /* owns: the metadata */
-	bool has_snapshot; /* of the metadata, in the pool; else the pool does not change */
-};
-
 struct meta_device {
 	uint32_t id;
 	uint64_t mapped, exclusive, shared; /* bytes */
 };
 
-/* While it is open the pool goes on working. One at a time; the others wait. */
-int meta_view_open(struct pool *p, struct meta_view *v, struct err *e);
-void meta_view_close(struct meta_view *v);
+/* The pool goes on working meanwhile. One question at a time; the others wait. The functions are called when all has
+ * been read. */
 
 /* All thin devices in the order of their ids. The caller frees *OUT. */
-int meta_devices(struct meta_view *v, struct meta_device **out, size_t *n, struct err *e);
+int meta_devices(struct pool *p, struct meta_device **out, size_t *n, struct err *e);
 const struct meta_device *meta_device_find(const struct meta_device *devices, size_t n, uint32_t id);
+
+/* Called for each run of mapped blocks. */
+typedef int meta_mapping_fn(void *arg, uint32_t device, uint64_t origin, uint64_t data, uint64_t n, struct err *e);
+/* Of DEVICE, or of all (0). */
+int meta_mappings(struct pool *p, uint32_t device, meta_mapping_fn *fn, void *arg, struct err *e);
+
+enum meta_change { META_CHANGED, META_GONE }; /* other blocks, or blocks where there were none; none any more */
+typedef int meta_change_fn(void *arg, enum meta_change change, uint64_t origin, uint64_t n, struct err *e);
+/* Where device TO differs from FROM. */
+int meta_delta(struct pool *p, uint32_t from, uint32_t to, meta_change_fn *fn, void *arg, struct err *e);
 
 /* --- thin_admin*.c ---------------------------------------------------------------------------------------------------
  */
@@ -280,8 +283,9 @@ const struct meta_device *meta_device_find(const struct meta_device *devices, si
 /* A tenant's pool, opened, and what kernel and database say of the devices in it. */
 struct thin_look {
 	struct store *s;
-	const char *tenant; /* borrowed */
-	struct tenant *t;   /* a reference */
+	const char *tenant;   /* borrowed */
+	struct tenant *t;     /* a reference */
+	uint64_t block_bytes; /* of its pool */
 	struct pool_usage usage;
 	struct device_row *rows; /* owns */
 	size_t n_rows;
@@ -292,6 +296,7 @@ struct thin_look {
 /* -ENOENT with a sentence: there is no such tenant. */
 int thin_look_begin(struct store *s, const char *tenant, struct thin_look *l, struct err *e);
 void thin_look_end(struct thin_look *l);
+const struct device_row *thin_row_find(const struct thin_look *l, uint32_t id);
 
 struct thin_found {
 	char tenant[TENANT_ID_MAX];
@@ -306,6 +311,6 @@ int thin_volume_find(
 /* Rows of the tenant that C names or of all, in the outer pool. The caller frees *OUT. */
 int thin_tenants_asked(struct store *s, const struct admin_call *c, struct device_row **out, size_t *n, struct err *e);
 
-int thin_admin(struct store *s, struct admin_call *c, struct err *e);
+admin_fn thin_admin, thin_why_full, thin_export, thin_volume_mount, thin_volume_umount;
 
 #endif

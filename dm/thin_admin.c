@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <linux/fs.h>
 
 #include "base/cleanup.h"
 #include "luks.h"
@@ -19,6 +21,8 @@ static const char *device_state(const struct device_row *dev)
 		return "damaged";
 	if (!strcmp(dev->kind, "build"))
 		return "building";
+	if (!strcmp(dev->kind, DEVICE_DEAD))
+		return "deleted";
 	return dev->is_ready ? "ready" : "incomplete";
 }
 
@@ -83,7 +87,6 @@ void thin_look_end(struct thin_look *l)
 
 int thin_look_begin(struct store *s, const char *tenant, struct thin_look *l, struct err *e)
 {
-	AUTO(meta_view_close) struct meta_view v = {0};
 	struct tenant *t;
 	int rc = tenant_get(s, tenant, false, &t, e);
 
@@ -93,13 +96,12 @@ int thin_look_begin(struct store *s, const char *tenant, struct thin_look *l, st
 	if (rc < 0)
 		return rc;
 	l->t = t;
+	l->block_bytes = t->pool.block_bytes;
 	rc = pool_usage_get(&t->pool, &l->usage, e);
 	if (rc == 0)
 		rc = volumes_db_device_list(s->db, t->pool.row.id, &l->rows, &l->n_rows, e);
 	if (rc == 0)
-		rc = meta_view_open(&t->pool, &v, e);
-	if (rc == 0)
-		rc = meta_devices(&v, &l->devices, &l->n_devices, e);
+		rc = meta_devices(&t->pool, &l->devices, &l->n_devices, e);
 	if (rc < 0)
 		thin_look_end(l);
 	return rc;
@@ -322,14 +324,6 @@ static void put_tenant(struct store *s, struct jsonw *w, const struct thin_look 
 	jsonw_end(w, '}');
 }
 
-static const struct device_row *row_find(const struct thin_look *l, uint32_t id)
-{
-	for (size_t i = 0; i < l->n_rows; i++)
-		if (l->rows[i].id == id)
-			return &l->rows[i];
-	return NULL;
-}
-
 /* From what it was made, to the first. One that was deleted since ends the chain. */
 static void put_parents(struct jsonw *w, const struct thin_look *l, const struct device_row *dev)
 {
@@ -337,7 +331,7 @@ static void put_parents(struct jsonw *w, const struct thin_look *l, const struct
 
 	jsonw_begin(w, "parents", '[');
 	for (size_t i = 0; id && i <= l->n_rows; i++) {
-		const struct device_row *parent = row_find(l, id);
+		const struct device_row *parent = thin_row_find(l, id);
 		jsonw_begin(w, NULL, '{');
 		jsonw_number(w, "device", id);
 		jsonw_text(w, "kind", parent ? parent->kind : NULL);
@@ -426,12 +420,54 @@ static int admin_inspect(struct store *s, struct admin_call *c, struct err *e)
 	return rc < 0 ? rc : inspect_volume(s, c, &l, &found.dev, e);
 }
 
+/* --- trim ----------------------------------------------------------------------------------------------------------
+ */
+
+/* What the cache's files have let go of goes back to the host. */
+static uint64_t cache_trim(struct store *s, const char *tenant)
+{
+	AUTO(tenant_cleanup) struct tenant *t = NULL;
+	struct fstrim_range range = {.len = UINT64_MAX};
+
+	if (tenant_get(s, tenant, false, &t, NULL) < 0 || ioctl(t->cache_fd, FITRIM, &range) < 0)
+		return 0;
+	return range.len;
+}
+
+static int admin_trim(struct store *s, struct admin_call *c, struct err *e)
+{
+	AUTO_FREE struct device_row *rows = NULL;
+	uint64_t freed = 0, discarded = 0;
+	size_t n = 0;
+	int rc = thin_tenants_asked(s, c, &rows, &n, e);
+
+	/* A tenant's blobs are counted while it is open. */
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		AUTO(tenant_cleanup) struct tenant *t = NULL;
+		tenant_get(s, rows[i].name, false, &t, NULL);
+	}
+	if (rc == 0)
+		rc = thin_trim(s, &freed, e);
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		admin_say(c, i, n, "tenant %s", rows[i].name);
+		discarded += cache_trim(s, rows[i].name);
+	}
+	jsonw_number(c->json, "freed_bytes", freed);
+	jsonw_number(c->json, "discarded_bytes", discarded);
+	return rc;
+}
+
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static admin_fn *const commands[ADMIN_COMMAND_COUNT] = {
         [ADMIN_LS] = admin_ls,
         [ADMIN_DF] = admin_df,
         [ADMIN_INSPECT] = admin_inspect,
+        [ADMIN_WHY_FULL] = thin_why_full,
+        [ADMIN_EXPORT] = thin_export,
+        [ADMIN_MOUNT] = thin_volume_mount,
+        [ADMIN_UMOUNT] = thin_volume_umount,
+        [ADMIN_TRIM] = admin_trim,
 };
 
 int thin_admin(struct store *s, struct admin_call *c, struct err *e)

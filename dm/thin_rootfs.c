@@ -222,14 +222,10 @@ static uint64_t own_bytes(struct tenant *t, const struct device_row *dev)
 {
 	AUTO_FREE struct meta_device *devices = NULL;
 	const struct meta_device *found = NULL;
-	struct meta_view view;
 	size_t n = 0;
 
-	if (meta_view_open(&t->pool, &view, NULL) < 0)
-		return dev->own_bytes;
-	if (meta_devices(&view, &devices, &n, NULL) == 0)
+	if (meta_devices(&t->pool, &devices, &n, NULL) == 0)
 		found = meta_device_find(devices, n, dev->id);
-	meta_view_close(&view);
 	return found ? found->exclusive : dev->own_bytes;
 }
 

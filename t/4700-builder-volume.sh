@@ -57,7 +57,59 @@ chain=$(volume_json '.tenants[0].volumes[] | select(.kind == "chain") | .id' ls 
 is "$(volume_json .volume.id inspect "${chain:0:8}")" "$chain" "a chain by its first digits"
 exits 3 "a volume that is none" inspect b9
 exits 3 "of another tenant" inspect b1 --tenant other
+rootfs=$state/tenants/acme/rootfs/b1.ext4
+exits 0 "export" export b1 "$tmp/b1.ext4"
+ok "the file is the rootfs" cmp "$rootfs" "$tmp/b1.ext4"
+fails "and has its holes" test "$(stat -c %b "$tmp/b1.ext4")" -gt $((20 << 11))
+exits 1 "a file that is there is left alone" export b1 "$tmp/b1.ext4"
+ok "whole" cmp "$rootfs" "$tmp/b1.ext4"
+exits 3 "no volume" export b9 "$tmp/b9.ext4"
+ok "no file" test ! -e "$tmp/b9.ext4"
+exits 1 "a difference cannot be had here" export b1 "$tmp/delta" --delta b3
 is "$(cd "$state" && find . | sort | diff - "$tmp/before")" "" "nothing was changed by looking"
+mount_umount() { # WHEN
+	exits 0 "mount ($1)" mount b1 "$tmp/mnt"
+	is "$(stat -c %s "$tmp/mnt/a")" 10485760 "what is in it"
+	like "$(grep " $tmp/mnt " /proc/self/mounts)" " ext4 ro,nosuid,nodev,noexec,noatime" "read-only, no device, no program"
+	exec 7<"$tmp/mnt/a"
+	exits 4 "in use" umount "$tmp/mnt"
+	exec 7<&-
+	exits 0 "umount" umount "$tmp/mnt"
+	fails "it is gone" mountpoint -q "$tmp/mnt"
+}
+mkdir "$tmp/mnt"
+mount_umount "stopped"
+exits 2 "what is not ours is not unmounted" umount /proc
+exits 2 "nor what is no mount" umount "$tmp/mnt"
+exits 1 "no directory" mount b1 "$tmp/nowhere"
+for what in "why-full acme"; do
+	exits 1 "$what: not with this backend" $what
+	like "$(cat "$tmp/said")" "the file backend keeps image files: it has no pools, no keys" "it says why"
+done
+
+# --- what belongs to nobody, and what is to go
+is "$(volume_json .problems orphans)" 0 "no orphans"
+: >"$state/tenants/acme/builds/left.ext4"
+: >"$state/tenants/acme/rootfs/left.ext4"
+exits 6 "orphans" orphans
+is "$(awk 'NR > 1 {print $2}' "$tmp/said" | sort | paste -sd' ')" "tenants/acme/builds/left.ext4 tenants/acme/rootfs/left.ext4" "are found"
+is "$(aligned "$tmp/said")" "" "its table"
+ok "and left alone" test -e "$state/tenants/acme/rootfs/left.ext4"
+exits 0 "orphans --remove" orphans --remove
+fails "removes them" test -e "$state/tenants/acme/rootfs/left.ext4" -o -e "$state/tenants/acme/builds/left.ext4"
+is "$(cd "$state" && find . | sort | diff - "$tmp/before")" "" "and nothing else"
+ok "a tenant to be destroyed" env DRIVE_TENANT=doomed "$build/t/tools/drive-volume" "$state" create d1 - 64 100 snapshot kd seal pd
+exits 1 "destroy asks" destroy doomed </dev/null
+like "$(cat "$tmp/said")" "not confirmed: nothing was done" "no answer is no"
+rc=0
+echo doome | volume destroy doomed >/dev/null 2>&1 || rc=$?
+is "$rc:$(ls "$state/tenants" | paste -sd' ')" "1:acme doomed other" "so is another name"
+rc=0
+echo doomed | volume destroy doomed >/dev/null 2>&1 || rc=$?
+is "$rc:$(ls "$state/tenants" | paste -sd' ')" "0:acme other" "its name is yes"
+is "$(sqlite3 "$state/volumes.db" "SELECT count(*) FROM chains WHERE tenant='doomed'; SELECT count(*) FROM rootfs WHERE tenant='doomed'" | paste -sd' ')" "0 0" \
+	"no row is left"
+exits 3 "once" destroy doomed --yes
 
 # --- beside builderd
 socket=$tmp/volume.sock
@@ -85,6 +137,15 @@ s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 s.connect(sys.argv[1])
 print(s.recv(65536))' "$socket")
 like "$answer" "only root may administer" "and if it were not, builderd looks who it is"
+
+ok "export" volume export b3 "$tmp/b3.ext4"
+ok "the file is the rootfs" cmp "$state/tenants/acme/rootfs/b3.ext4" "$tmp/b3.ext4"
+mount_umount "running"
+is "$(volume_json .problems orphans)" 0 "no orphans"
+exits 0 "destroy" destroy other --yes
+is "$(volume_json '.tenants | map(.tenant) | join(",")' ls)" acme "a tenant is gone"
+exits 0 "trim" trim
+is "$(volume_json .freed_bytes trim)" 0 "nothing is above the limit"
 
 image_make hello --cmd /hello layer d:etc f:etc/hello=world >/dev/null
 is "$(socket_attack "$socket" >"$tmp/attack" & attack=$!; build_run oci:layout:hello; echo $?; wait $attack)" 0 "a build runs on beside a hostile program"

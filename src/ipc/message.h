@@ -288,12 +288,28 @@ struct msg_fail {
 
 #define ADMIN_ID_MAX 136 /* a chain's hex digits */
 
-enum admin_command { ADMIN_LS, ADMIN_DF, ADMIN_INSPECT, ADMIN_COMMAND_COUNT };
+enum admin_command {
+	ADMIN_LS,
+	ADMIN_DF,
+	ADMIN_INSPECT,
+	ADMIN_WHY_FULL,
+	ADMIN_EXPORT,
+	ADMIN_MOUNT,
+	ADMIN_UMOUNT,
+	ADMIN_TRIM,
+	ADMIN_ORPHANS,
+	ADMIN_DESTROY,
+	ADMIN_COMMAND_COUNT
+};
+
+enum admin_flag {
+	ADMIN_REMOVE = 1, /* ORPHANS */
+};
 
 /* dm/admin.h says which command takes what. fds: as its row there says. */
 struct msg_admin_request {
 	uint32_t command; /* enum admin_command */
-	uint32_t flags;   /* ADMIN_* */
+	uint32_t flags;   /* enum admin_flag */
 	char tenant[TENANT_ID_MAX];
 	char id[ADMIN_ID_MAX], parent[ADMIN_ID_MAX]; /* of volumes: a build, or a chain's first hex digits */
 	uint64_t bytes;

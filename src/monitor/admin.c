@@ -73,7 +73,7 @@ static void command_run(struct admin_client *c, struct message *msg)
 		volume_stop_fd_set(c->channel.fd);
 	int rc = admin_run(m->ops, m->store, &call, msg->n_fds, &json, &e);
 	volume_stop_fd_set(-1);
-	if (is_known && admin_table[r->command].access != STORE_LOOK)
+	if (is_known && admin_access(r) != STORE_LOOK)
 		log_info("admin command", KV("command", admin_table[r->command].name), KV("tenant", r->tenant),
 		        KV("id", r->id), KV("error", rc < 0 ? e.msg : ""));
 	if (rc < 0 && !e.code)

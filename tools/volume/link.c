@@ -143,7 +143,7 @@ static int store_run(struct link *l, const struct msg_admin_request *r, const in
 		rc = ops->probe(&o, e);
 	if (rc < 0)
 		return rc;
-	o.access = admin_table[r->command].access;
+	o.access = admin_access(r);
 	rc = ops->open(&o, &s, e);
 	if (rc == -EWOULDBLOCK)
 		return err_set(e, rc, "a builderd has the storage in %s open, but does not listen at %s",

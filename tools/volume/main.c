@@ -13,6 +13,7 @@
 #include "dm/admin.h"
 #include "json/json.h"
 #include "tools/ctl/text.h"
+#include "tools/volume/files.h"
 #include "tools/volume/link.h"
 #include "tools/volume/options.h"
 #include "tools/volume/show.h"
@@ -44,10 +45,36 @@ static int fill_id(const struct options *o, struct msg_admin_request *r, struct 
 	return copy(r->id, sizeof(r->id), o->args[0], "the volume", e);
 }
 
+static int fill_export(const struct options *o, struct msg_admin_request *r, struct err *e)
+{
+	int rc = fill_id(o, r, e);
+
+	return rc < 0 ? rc : copy(r->parent, sizeof(r->parent), o->delta, "the parent", e);
+}
+
+static int fill_remove(const struct options *o, struct msg_admin_request *r, struct err *e)
+{
+	r->flags = o->is_remove ? ADMIN_REMOVE : 0;
+	return 0;
+}
+
 const struct command commands[] = {
-        {"ls", "[TENANT]", "tenants and their volumes", 0, 1, ADMIN_LS, NULL, show_ls},
-        {"df", "[TENANT]", "how full the pools are", 0, 1, ADMIN_DF, NULL, show_df},
-        {"inspect", "ID", "all that is known of a volume", 1, 1, ADMIN_INSPECT, fill_id, show_facts},
+        {"ls", "[TENANT]", "tenants and their volumes", 0, 1, ADMIN_LS, false, NULL, show_ls, NULL, NULL},
+        {"df", "[TENANT]", "how full the pools are", 0, 1, ADMIN_DF, false, NULL, show_df, NULL, NULL},
+        {"inspect", "ID", "all that is known of a volume", 1, 1, ADMIN_INSPECT, false, fill_id, show_facts, NULL, NULL},
+        {"why-full", "TENANT", "what owns the blocks of a tenant's pool", 1, 1, ADMIN_WHY_FULL, false, NULL,
+                show_why_full, NULL, NULL},
+        {"export", "ID FILE [--delta ID]", "a volume into a new sparse file", 2, 2, ADMIN_EXPORT, false, fill_export,
+                show_export, export_begin, export_end},
+        {"mount", "ID DIR", "a volume, read-only", 2, 2, ADMIN_MOUNT, false, fill_id, show_nothing, mount_begin,
+                mount_end},
+        {"umount", "DIR", "what mount has mounted", 1, 1, ADMIN_UMOUNT, false, umount_fill, show_nothing, NULL, NULL},
+        {"trim", "", "caches below their limit, free space back to the host", 0, 0, ADMIN_TRIM, false, NULL, show_facts,
+                NULL, NULL},
+        {"orphans", "[--remove]", "what belongs to nobody any more", 0, 0, ADMIN_ORPHANS, false, fill_remove,
+                show_orphans, NULL, NULL},
+        {"destroy", "TENANT", "a tenant with all it has, for ever", 1, 1, ADMIN_DESTROY, true, NULL, show_facts, NULL,
+                NULL},
         {0},
 };
 
@@ -84,7 +111,20 @@ static int answer_show(const struct options *o, const struct command *c, struct 
 		printf("%s\n", buf_cstr(json));
 	else
 		c->show(answer);
-	return EXIT_DONE;
+	return json_as_int64(json_member(answer, "problems")) > 0 ? EXIT_PROBLEMS : EXIT_DONE;
+}
+
+static int confirm(const struct options *o, const struct command *c, struct err *e)
+{
+	char line[TENANT_ID_MAX + 2] = "";
+
+	if (!c->is_confirmed || o->is_yes)
+		return 0;
+	fprintf(stderr, "%s: %s. Type the tenant's name to go on: ", c->name, c->help);
+	if (!fgets(line, sizeof(line), stdin) || strcspn(line, "\n") != strlen(o->args[0]) ||
+	        strncmp(line, o->args[0], strlen(o->args[0])) != 0)
+		return err_set(e, -ECANCELED, "%s was not confirmed: nothing was done", c->name);
+	return 0;
 }
 
 static int command_run(const struct options *o, const struct command *c, const struct config *config)
@@ -100,8 +140,16 @@ static int command_run(const struct options *o, const struct command *c, const s
 	if (rc == 0)
 		rc = admin_request_check(&r, admin_table[r.command].n_fds, &e);
 	if (rc < 0)
-		return fail(EXIT_USAGE, &e);
-	rc = link_run(&l, &r, NULL, 0, &json, &e);
+		return fail(e.code == -EINVAL ? EXIT_USAGE : e.code == -EBUSY ? EXIT_BUSY : EXIT_FAILED, &e);
+	AUTO_CLOSE int fd = -1;
+	if (confirm(o, c, &e) < 0)
+		return fail(EXIT_FAILED, &e);
+	if (c->begin && c->begin(o, &fd, &e) < 0)
+		return fail(EXIT_FAILED, &e);
+	rc = link_run(&l, &r, &fd, admin_table[r.command].n_fds, &json, &e);
+	if (c->end)
+		rc = c->end(o, rc, l.result_fd, buf_cstr(&json), &e);
+	cleanup_close(&l.result_fd);
 	return rc < 0 ? fail(code_of(&l, &e), &e) : answer_show(o, c, &json);
 }
 

@@ -13,15 +13,17 @@ enum exit_code {
 	EXIT_DONE,
 	EXIT_FAILED,
 	EXIT_USAGE,
-	EXIT_NOT_FOUND, /* no such tenant or volume */
-	EXIT_BUSY,      /* something uses it */
-	EXIT_NO_STORAGE /* neither a builderd nor a store could be reached */
+	EXIT_NOT_FOUND,  /* no such tenant or volume */
+	EXIT_BUSY,       /* something uses it */
+	EXIT_NO_STORAGE, /* neither a builderd nor a store could be reached */
+	EXIT_PROBLEMS    /* done, and something was found that is not as it should be */
 };
 
 struct options {
 	const char *config_file; /* NULL: the environment only */
 	const char *tenant;      /* NULL: any */
-	bool is_json, is_help, is_version;
+	const char *delta;       /* NULL: all of it */
+	bool is_json, is_remove, is_yes, is_help, is_version;
 	const char *args[3];
 	unsigned n_args;
 };
@@ -32,9 +34,14 @@ struct command {
 	const char *name, *synopsis, *help;
 	unsigned min_args, max_args;
 	enum admin_command request;
+	bool is_confirmed; /* by typing the tenant's name */
 	/* What the arguments mean. NULL: the first is a tenant, if there is one. */
 	int (*fill)(const struct options *o, struct msg_admin_request *r, struct err *e);
 	void (*show)(const struct json *answer); /* to stdout, for a person */
+	/* NULL: nothing to do. Before the request: what it gets, *FD. */
+	int (*begin)(const struct options *o, int *fd, struct err *e);
+	/* After it, with its result (RC < 0: it failed) and what it gave back, -1 or a descriptor. */
+	int (*end)(const struct options *o, int rc, int result_fd, const char *json, struct err *e);
 };
 
 /* Ends with an empty row; main.c has it. */

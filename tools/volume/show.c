@@ -124,6 +124,98 @@ void show_df(const struct json *answer)
 	reasons_print(tenants, "tenant");
 }
 
+/* --- why-full ------------------------------------------------------------------------------------------------------
+ */
+
+#define METADATA_DEPTH 32
+
+/* The image of which BUILD was made, as the metadata of its rootfs says; *DOCUMENT owns the text. */
+static const char *image_of(const struct json *owners, const char *build, struct json **document)
+{
+	*document = NULL;
+	for (size_t i = 0; *build && i < json_elements(owners); i++) {
+		const struct json *x = json_element(owners, i);
+		const char *text = text_of(x, "metadata");
+		if (!*text || strcmp(text_of(x, "id"), build) != 0)
+			continue;
+		*document = json_load_strict(text, strlen(text), METADATA_DEPTH, NULL);
+		return *document ? text_of(*document, "original_image") : "";
+	}
+	return "";
+}
+
+static void owner_row(struct table *t, const struct json *owners, const struct json *x, int64_t used)
+{
+	const char *kind = text_of(x, "kind"), *build = text_of(x, "build");
+	AUTO(json_cleanup) struct json *document = NULL;
+	AUTO_BUF struct buf what = {0};
+
+	if (!strcmp(kind, "chain") && number_of(x, "layer") > 0)
+		buf_printf(&what, "layer %" PRId64, number_of(x, "layer"));
+	else
+		buf_puts(&what, !strcmp(kind, "chain") ? "layer" : !strcmp(kind, "golden") ? "empty ext4" : kind);
+	if (strcmp(kind, "chain") != 0)
+		build = !strcmp(kind, "rootfs") || !strcmp(kind, "build") || !strcmp(kind, "vm") ? text_of(x, "id")
+		                                                                                 : "";
+	table_bytes(t, number_of(x, "owned_bytes"));
+	percent_put(t, number_of(x, "owned_bytes"), used);
+	table_bytes(t, number_of(x, "exclusive_bytes"));
+	table_text(t, buf_cstr(&what));
+	table_text(t, build);
+	table_text(t, image_of(owners, build, &document));
+}
+
+void show_why_full(const struct json *answer)
+{
+	static const struct table_column columns[] = {{"OWNED", TABLE_RIGHT}, {"USED%", TABLE_RIGHT},
+	        {"EXCLUSIVE", TABLE_RIGHT}, {"WHAT", TABLE_LEFT}, {"BUILD", TABLE_CUT}, {"IMAGE", TABLE_CUT}, {0}};
+	const struct json *owners = json_member(answer, "owners");
+	int64_t used = number_of(answer, "used_bytes");
+	char sum[TEXT_NUMBER_MAX], in_use[TEXT_NUMBER_MAX], size[TEXT_NUMBER_MAX];
+	struct table t;
+
+	table_begin(&t, columns);
+	for (size_t i = 0; i < json_elements(owners); i++)
+		owner_row(&t, owners, json_element(owners, i), used);
+	table_end(&t);
+	printf("%s owned, %s of %s in use\n", text_bytes(number_of(answer, "owned_bytes"), sum),
+	        text_bytes(used, in_use), text_bytes(number_of(answer, "size_bytes"), size));
+}
+
+void show_orphans(const struct json *answer)
+{
+	static const struct table_column columns[] = {
+	        {"WHAT", TABLE_LEFT}, {"NAME", TABLE_CUT}, {"REMOVED", TABLE_LEFT}, {"REASON", TABLE_CUT}, {0}};
+	const struct json *orphans = json_member(answer, "orphans");
+	struct table t;
+
+	if (!json_elements(orphans)) {
+		puts("nothing is an orphan");
+		return;
+	}
+	table_begin(&t, columns);
+	for (size_t i = 0; i < json_elements(orphans); i++) {
+		const struct json *x = json_element(orphans, i);
+		table_text(&t, text_of(x, "what"));
+		table_text(&t, text_of(x, "name"));
+		table_text(&t, json_as_bool(json_member(x, "is_removed")) ? "yes" : "no");
+		table_text(&t, text_of(x, "reason"));
+	}
+	table_end(&t);
+}
+
+void show_export(const struct json *answer)
+{
+	char written[TEXT_NUMBER_MAX], size[TEXT_NUMBER_MAX];
+
+	printf("%s: %s of %s\n", text_of(answer, "id"), text_bytes(number_of(answer, "written_bytes"), written),
+	        text_bytes(number_of(answer, "size_bytes"), size));
+}
+
+void show_nothing(const struct json *answer)
+{
+}
+
 /* --- facts ---------------------------------------------------------------------------------------------------------
  */
 
