@@ -61,13 +61,43 @@ int layers_open(struct fs *fs, unsigned layer, struct err *e)
 	if (rc == 0 && upper < 0)
 		rc = err_sys(e, upper, "make layer %s", name);
 	if (rc == 0) {
-		close(fs->root_fd);
+		int volume = fs->root_fd;
 		fs->root_fd = upper;
 		rc = nodes_new(fs, e);
+		if (rc == 0)
+			rc = overlay_new(fs, lower, n, e);
+		if (fs->ov)
+			fs->ov->volume_fd = volume;
+		else
+			close(volume);
 	}
-	if (rc == 0)
-		rc = overlay_new(fs, lower, n, e);
 	while (n)
 		close(lower[--n]);
 	return rc;
+}
+
+static int init_link(struct fs *fs, int from, int to)
+{
+	struct stat was, st;
+	int rc = fstat(to, &was) < 0 ? -errno : ledger_reserve(&fs->ledger, fs_dir_growth(fs), 0, NULL);
+
+	if (rc < 0)
+		return rc;
+	if (linkat(from, INGEST_INIT, to, INGEST_INIT, 0) < 0 && errno != EEXIST)
+		rc = -errno;
+	int charged = fs_charge_fd(fs, to, fs_dir_growth(fs), stat_bytes(&was), &st);
+	return rc < 0 ? rc : charged;
+}
+
+int layers_close(struct fs *fs, struct err *e)
+{
+	AUTO_CLOSE int from = openat(fs->root_fd, INGEST_INIT_DIR, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (from < 0 || fstatat(from, INGEST_INIT, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	AUTO_CLOSE int usr = dir_make(fs, fs->ov->volume_fd, "usr", -1);
+	AUTO_CLOSE int bin = usr < 0 ? usr : dir_make(fs, usr, "bin", -1);
+	int rc = bin < 0 ? bin : init_link(fs, from, bin);
+	return rc < 0 ? err_sys(e, rc, "link the init to the volume's root") : 0;
 }

@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "build/config.h"
+#include "fuse/overlay.h"
 #include "fuse/session.h"
 #include "ipc/channel.h"
 #include "sandbox/sandbox.h"
@@ -153,7 +154,9 @@ static int run(struct server *s, struct err *e)
 	if (rc < 0)
 		return rc;
 	session_end_ingest(s->session);
-	rc = fs_settle(&s->fs, e);
+	rc = s->fs.ov ? layers_close(&s->fs, e) : 0;
+	if (rc == 0)
+		rc = fs_settle(&s->fs, e);
 	if (rc < 0)
 		return rc;
 	const struct msg_fs_done done = {.used_bytes = s->fs.ledger.used_bytes,

@@ -20,7 +20,7 @@ int overlay_new(struct fs *fs, const int *layers, unsigned n, struct err *e)
 	struct overlay *ov = fs->ov = xcalloc(1, sizeof(*ov));
 	struct node *root = nodes_root(fs);
 
-	ov->whiteout_fd = -1;
+	ov->whiteout_fd = ov->volume_fd = -1;
 	for (unsigned i = 0; i < n; i++) {
 		struct handle h;
 		int rc = handle_get(&h, layers[i], "");
@@ -42,6 +42,7 @@ void overlay_free(struct fs *fs)
 		return;
 	stack_free(&ov->root);
 	cleanup_close(&ov->whiteout_fd);
+	cleanup_close(&ov->volume_fd);
 	origins_free(fs);
 	aliases_free(fs);
 	free(ov);

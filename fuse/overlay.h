@@ -25,6 +25,7 @@
 
 struct overlay {
 	struct stack root;       /* the layers */
+	int volume_fd;           /* owns; its root */
 	int whiteout_fd;         /* owns; O_PATH: one inode serves many whiteouts; -1: none yet */
 	struct origins *origins; /* owns */
 	struct aliases *aliases; /* owns; NULL until a lower file with several names is met */
@@ -119,6 +120,9 @@ int copy_up_attrs(int from, int to);
 /* Make LAYER (0: the first) of the volume fs->root_fd the upper directory, and fs->root_fd it; those below it the lower
  * ones. Charged. */
 int layers_open(struct fs *fs, unsigned layer, struct err *e);
+
+/* At the end: a volume with our init in its topmost layer can be booted. */
+int layers_close(struct fs *fs, struct err *e);
 
 /* --- aliases.c: names of lower files that have several --------------------------------------------------------- */
 

@@ -34,6 +34,7 @@ static int build_send(struct jobs *j, struct live_job *live, const struct job *j
 	if (!c)
 		return err_kind_set(e, -EUCLEAN, ERR_KIND_INTERNAL, "the stored configuration cannot be read");
 	runtime_spec_write(&runtime, c);
+	m.preserves_layers = request_preserves_layers(c);
 	builder__v1__build_config__free_unpacked(c, NULL);
 	runtime_spec_key(&runtime, &m.runtime_key);
 	if (!live->source_spec.len)

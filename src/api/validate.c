@@ -281,6 +281,41 @@ static int check_target(const Config *c, struct build_request *out, struct err *
 	}
 }
 
+bool request_preserves_layers(const Config *c)
+{
+	const Builder__V1__BuildStrategy *s = c->strategy;
+
+	switch (s ? s->strategy_type_case : BUILDER__V1__BUILD_STRATEGY__STRATEGY_TYPE__NOT_SET) {
+	case BUILDER__V1__BUILD_STRATEGY__STRATEGY_TYPE_DOCKER_EXTRACT:
+		return s->docker_extract->preserve_layers;
+	case BUILDER__V1__BUILD_STRATEGY__STRATEGY_TYPE_DOCKER_STRATEGY:
+		return s->docker_strategy->preserve_layers;
+	default:
+		return false;
+	}
+}
+
+/* Only our init puts layers together; the image's own would start in a root that has nothing else. */
+static int check_layers(const Config *c, struct err *e)
+{
+	const Builder__V1__BuildTarget *t = c->target;
+	const Builder__V1__BuildStrategy *s = c->strategy;
+
+	if (!request_preserves_layers(c))
+		return 0;
+	if (s->strategy_type_case == BUILDER__V1__BUILD_STRATEGY__STRATEGY_TYPE_DOCKER_EXTRACT &&
+	        s->docker_extract->flatten_filesystem)
+		return err_set(e, -EINVAL,
+		        "config.strategy.docker_extract: preserve_layers and flatten_filesystem exclude each other");
+	if (t && t->target_type_case == BUILDER__V1__BUILD_TARGET__TARGET_TYPE_MICROVM_ROOTFS &&
+	        t->microvm_rootfs->init_strategy == BUILDER__V1__INIT_STRATEGY__INIT_STRATEGY_CUSTOM)
+		return err_set(e, -EINVAL,
+		        "config.strategy: preserve_layers needs an init_strategy of TINI or DIRECT: an image's own "
+		        "init "
+		        "cannot put layers together");
+	return 0;
+}
+
 static int check_strategy(const Config *c, struct err *e)
 {
 	const Builder__V1__BuildStrategy *s = c->strategy;
@@ -467,6 +502,8 @@ int request_validate(const Config *c, const struct tier_limits *tier, const stru
 		rc = check_target(c, out, e);
 	if (rc >= 0)
 		rc = check_strategy(c, e);
+	if (rc >= 0)
+		rc = check_layers(c, e);
 	if (rc >= 0)
 		rc = check_labels(c, e);
 	return rc < 0 || !c->limits ? rc : check_limits(c->limits, tier, out, e);

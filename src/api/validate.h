@@ -29,6 +29,9 @@ int request_validate(const Builder__V1__BuildConfig *c, const struct tier_limits
 int request_check_registry(
         const struct build_request *r, const struct tier_limits *tier, bool is_loopback_free, struct err *e);
 
+/* The layers shall stay apart: docker_extract.preserve_layers, or its documented form. */
+bool request_preserves_layers(const Builder__V1__BuildConfig *c);
+
 /* "docker.io" for references without a host. Not for local sources. */
 void reference_registry(const char *reference, char *out, size_t size);
 /* LIST: comma-separated exact names, "*", "*.domain". */

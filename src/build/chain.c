@@ -19,6 +19,13 @@ void chain_id_next(const struct digest *parent, const struct digest *diff_id, st
 	hash_buffer(DIGEST_SHA256, text.data, text.len, out);
 }
 
+void chain_id_layers(struct digest *out)
+{
+	static const char text[] = "builderd-layers-v1";
+
+	hash_buffer(DIGEST_SHA256, text, strlen(text), out);
+}
+
 void product_key(const struct product_inputs *in, struct digest *out)
 {
 	const struct digest *parts[] = {in->chain_id, in->manifest, in->config, in->runtime_key, in->init_program};
@@ -29,5 +36,7 @@ void product_key(const struct product_inputs *in, struct digest *out)
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
 		buf_printf(&text, " %s", parts[i] ? digest_format(parts[i], hex) : "none");
 	buf_printf(&text, " %s", in->reference);
+	if (in->preserves_layers)
+		buf_puts(&text, " layers");
 	hash_buffer(DIGEST_SHA256, text.data, text.len, out);
 }

@@ -24,6 +24,8 @@
  * of the kernel's overlayfs with "userxattr": INGEST_LAYERS "/" INGEST_LAYER_NAME, 0 is the lowest. */
 #define INGEST_LAYERS "layers"
 #define INGEST_LAYER_NAME "%03u"
+#define INGEST_INIT_DIR "usr/bin" /* what boots: linked to from the volume's root, too */
+#define INGEST_INIT "metald-init"
 #define INGEST_LAYERS_MAX 128    /* those of an image, and the finishing pass */
 #define INGEST_MAGIC 0x31474e49u /* "ING1" */
 #define INGEST_WRITE_MAX (1u << 20)

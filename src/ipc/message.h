@@ -95,6 +95,7 @@ struct msg_build_start {
 	uint32_t timeout_ms;
 	uint64_t max_bytes; /* the build's quota: allocated bytes of its tree */
 	uint64_t max_inodes;
+	uint64_t preserves_layers; /* 1: each layer stays a directory of its own (ipc/ingest.h, INGEST_LAYERS) */
 	struct digest
 	        runtime_key; /* sha256 over what decides the finishing pass: same chain + same key = same product */
 };

@@ -70,7 +70,7 @@ static int start_check(const struct monitor *m, const struct msg_build_start *s,
 	if (!msg_build_id_is_valid(s->build_id) || !msg_tenant_id_is_valid(s->tenant_id) ||
 	        s->source_kind >= SOURCE_KIND_COUNT || !s->timeout_ms || !digest_is_valid(&s->runtime_key) ||
 	        s->max_bytes > m->config.build_max_bytes || s->max_inodes > m->config.build_max_inodes ||
-	        !s->max_bytes || !s->max_inodes)
+	        !s->max_bytes || !s->max_inodes || s->preserves_layers > 1)
 		return err_kind_set(e, -EPROTO, ERR_KIND_INTERNAL, "builderd-api asked for an impossible build");
 	return 0;
 }

@@ -130,9 +130,16 @@ static int plan_make(struct build *b, struct err *e)
 		rc = build_wait(b, is_planned, e);
 	if (rc < 0)
 		return rc;
-	for (uint32_t i = 0; i < p->image.layers; i++)
-		chain_id_next(
-		        i ? &p->layers[i - 1].chain_id : NULL, &p->layers[i].info.diff_id, &p->layers[i].chain_id);
+	const struct digest *parent = NULL;
+	struct digest apart;
+	if (b->start.preserves_layers) {
+		chain_id_layers(&apart);
+		parent = &apart;
+	}
+	for (uint32_t i = 0; i < p->image.layers; i++) {
+		chain_id_next(parent, &p->layers[i].info.diff_id, &p->layers[i].chain_id);
+		parent = &p->layers[i].chain_id;
+	}
 	b->result.layers_total = p->image.layers;
 	b->result.image_digest = p->image.manifest;
 	b->result.original_bytes = p->image.compressed_bytes;
@@ -232,6 +239,7 @@ static void key_make(struct build *b, struct digest *key)
 	        .runtime_key = &b->start.runtime_key,
 	        .init_program = &b->m->init_digest,
 	        .reference = p->image.reference,
+	        .preserves_layers = b->start.preserves_layers,
 	};
 
 	product_key(&in, key);

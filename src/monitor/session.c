@@ -51,6 +51,8 @@ static int fs_start(struct build *b, struct session *s, struct err *e)
 	        .max_inodes = b->start.max_inodes,
 	        .used_bytes = b->used_bytes,
 	        .used_inodes = b->used_inodes,
+	        /* b->layer is behind the last one when the finishing pass runs: it has a layer of its own */
+	        .layer = b->start.preserves_layers ? b->layer + 1u : 0,
 	        .limits = b->m->config.limits};
 	const int fds[] = {fuse_fd, s->root_fd};
 	rc = channel_send(&s->fs.channel, MSG_FS_START, &start, sizeof(start), fds, 2);

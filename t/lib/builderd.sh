@@ -95,10 +95,11 @@ api() { # METHOD JSON
 		"$url/builder.v1.BuilderService/$1"
 }
 
-build_create() { # REF [MICROVM-JSON [DOCKER-JSON]]
+build_create() { # REF [MICROVM-JSON [DOCKER-JSON [STRATEGY-JSON]]]
 	local body
-	body=$(jq -cn --arg ref "$1" --argjson target "${2:-"{}"}" --argjson image "${3:-"{}"}" \
-		'{config: {source: {dockerImage: ({imageUri: $ref} + $image)}, target: {microvmRootfs: $target}}}')
+	body=$(jq -cn --arg ref "$1" --argjson target "${2:-"{}"}" --argjson image "${3:-"{}"}" --argjson strategy "${4:-null}" \
+		'{config: ({source: {dockerImage: ({imageUri: $ref} + $image)}, target: {microvmRootfs: $target}}
+			+ if $strategy then {strategy: $strategy} else {} end)}')
 	api CreateBuild "$body" >"$tmp/create.json"
 	build_id=$(jq -r '.buildId // empty' "$tmp/create.json")
 	[ -n "$build_id" ] || { cat "$tmp/create.json"; return 1; }

@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "tools/init/cmdline.h"
+#include "tools/init/layers.h"
 #include "tools/init/say.h"
 #include "tools/init/spec.h"
 #include "tools/init/supervise.h"
@@ -123,6 +124,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	system_stdio();
+	layers_mount();
 	supervise_begin();
 	system_mount();
 	read_cmdline(&c);

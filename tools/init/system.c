@@ -18,6 +18,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "tools/init/layers.h"
 #include "tools/init/say.h"
 
 #define SMALL_FILE_BYTES 4096
@@ -267,8 +268,10 @@ void system_end(bool is_reset)
 
 	sync();
 	/* So that the next boot finds a clean journal. EBUSY where something still writes: the sync has to do. */
-	if (is_machine())
+	if (is_machine()) {
 		mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY, NULL);
+		layers_end();
+	}
 	reboot(first);
 	say("cannot %s: %s", is_reset ? "reset" : "power off", strerror(errno));
 	reboot(second);
