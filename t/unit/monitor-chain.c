@@ -33,7 +33,7 @@ Test(chain, each_input_changes_the_product)
 {
 	struct digest d[5] = {of("chain"), of("manifest"), of("config"), of("runtime"), of("init")},
 	              other = of("other"), base, key;
-	struct product_inputs in = {&d[0], &d[1], &d[2], &d[3], &d[4], "a/b:1"};
+	struct product_inputs in = {&d[0], &d[1], &d[2], &d[3], &d[4], "a/b:1", false};
 	const struct digest **members[] = {&in.chain_id, &in.manifest, &in.config, &in.runtime_key, &in.init_program};
 
 	product_key(&in, &base);
@@ -48,6 +48,10 @@ Test(chain, each_input_changes_the_product)
 	product_key(&in, &key);
 	cr_assert_not(digest_equal(&base, &key));
 	in.reference = "a/b:1";
+	in.preserves_layers = true;
+	product_key(&in, &key);
+	cr_assert_not(digest_equal(&base, &key));
+	in.preserves_layers = false;
 	product_key(&in, &key);
 	cr_assert(digest_equal(&base, &key));
 }
