@@ -180,17 +180,6 @@ static bool waiters_answer(
 	return has_answered;
 }
 
-static void live_forget(struct jobs *j, const char *build_id)
-{
-	for (struct live_job **at = &j->live; *at; at = &(*at)->next)
-		if (!strcmp((*at)->build_id, build_id)) {
-			struct live_job *l = *at;
-			*at = l->next;
-			free(l); /* CLEANING: it has neither secrets nor an ending */
-			return;
-		}
-}
-
 static void audit_deletion(const struct jobs *j, const struct live_job *live, const struct msg_build_deleted *m)
 {
 	AUTO_JOB struct job job;
@@ -214,7 +203,7 @@ static void on_deleted(void *arg, const struct msg_build_deleted *m)
 	audit_deletion(j, live, m);
 	if (!e.code && store_job_remove(j->store, m->build_id, &e) >= 0) {
 		log_info("deleted", KV("build", m->build_id), KV_U("freed_bytes", m->freed_bytes));
-		live_forget(j, m->build_id);
+		jobs_live_drop(j, live);
 	} else {
 		/* The row stays CLEANING: the next DeleteBuild or the next start tries again. */
 		log_error("not deleted", KV("build", m->build_id), KV("error", e.msg));
