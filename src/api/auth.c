@@ -180,6 +180,24 @@ static enum rpc_code unauthenticated(struct http_exchange *x, const char *why, s
 	return RPC_UNAUTHENTICATED;
 }
 
+/* The VM manager's own token, for the port. In constant time: the hash is no secret, but what it is compared to is the
+ * client's choice. */
+static bool is_metald_token(const struct auth *a, const struct http_exchange *x)
+{
+	const char *value = http_header(x, "authorization"), *want = a->config->metald_token_sha256;
+	char hex[2 * 32 + 1];
+	uint8_t hash[32];
+	unsigned differ = 0;
+
+	if (!*want || !value || strncasecmp(value, "Bearer ", 7) != 0)
+		return false;
+	token_hash(value + 7 + strspn(value + 7, " "), hash);
+	put_hex(hex, hash, sizeof(hash));
+	for (size_t i = 0; i < sizeof(hex) - 1; i++)
+		differ |= (unsigned)(hex[i] ^ want[i]);
+	return differ == 0;
+}
+
 static enum rpc_code identify(void *arg, struct http_exchange *x, unsigned access, struct err *e)
 {
 	const struct service *s = arg;
@@ -191,6 +209,8 @@ static enum rpc_code identify(void *arg, struct http_exchange *x, unsigned acces
 	if (http_peer_identity(x) == PEER_ADMIN)
 		who->kind = CALLER_ROOT;
 	else if (http_peer_identity(x) == PEER_METALD && access == RPC_ACCESS_METALD)
+		who->kind = CALLER_METALD;
+	else if (access == RPC_ACCESS_METALD && is_metald_token(&s->auth, x))
 		who->kind = CALLER_METALD;
 	if (access == RPC_ACCESS_ANYONE || who->kind != CALLER_ANYONE || !s->auth.is_on)
 		return RPC_OK;
