@@ -22,7 +22,7 @@ ok 'a build' wait_state "$good" COMPLETED
 bad=$(create r.example/fail:1)
 ok 'one that fails' wait_state "$bad" FAILED
 hang=$(create r.example/hang:1)
-ok 'one that hangs' wait_state "$hang" PULLING
+ok 'one that hangs' wait_state "$hang" BUILDING
 create r.example/hang:2 >/dev/null
 metrics >"$tmp/now"
 is "$(value builderd_active_builds) $(value builderd_queued_builds)" '1 1' 'gauges: one active, one waits'

@@ -3,7 +3,7 @@
 # What a tenant may use: requests a minute, builds a day, storage; exact under parallel requests and across a kill.
 . "$(dirname "$0")/lib/tap.sh"
 . "$top/t/lib/service.sh"
-export UNKEY_BUILDERD_MAX_CONCURRENT_BUILDS=20
+export UNKEY_BUILDERD_MAX_CONCURRENT_BUILDS=20 UNKEY_BUILDERD_METRICS_TENANTS=true
 as() { printf 'x-tenant-id: %s' "$1"; }
 headers() { tr -d '\r' <"$tmp/headers" | tr '[:upper:]' '[:lower:]' | sed -n "s/^$1: //p"; }
 used() { call GetTenantQuotas "{\"tenantId\":\"$1\"}"; }
@@ -38,6 +38,8 @@ done
 answer=$(call CreateBuild "$(image r.example/x:4)" -H "$(as d)")
 midnight=$(date -u -d tomorrow +%Y-%m-%dT00:00:00)
 like "$answer" "\"code\":\"resource_exhausted\",\"message\":\"quota max_daily_builds is used up: 3 of 3, reset ${midnight}.000Z\"" "the fourth: which quota, how much, of what, until when"
+curl -sS -m 10 -D "$tmp/headers" -o /dev/null -H 'content-type: application/json' -H "$(as d)" -d "$(image r.example/x:4)" "$url/CreateBuild"
+ok "Retry-After is when the day ends" test "$(headers retry-after)" -le 86400
 like "$answer" "\"type\":\"builder.v1.QuotaFailure\".*\"debug\":\{\"quotaType\":\"max_daily_builds\",\"current\":\"3\",\"limit\":\"3\",\"resetTime\":\"${midnight}Z\"\}" "and a detail for programs"
 like "$(used d)" '"maxDailyBuilds":3.*"dailyBuildsUsed":3.*"violations":\[\{"quotaType":"max_daily_builds","currentValue":"3","limitValue":"3","message":"quota' \
 	"GetTenantQuotas: limit, usage, violation"
@@ -81,6 +83,14 @@ like "$(call CreateBuild "$(image r.example/x:4)" -H "$(as s)")" 'quota max_stor
 call DeleteBuild "{\"buildId\":\"$id\"}" -H "$(as s)" >/dev/null
 like "$(used s)" '"storageBytesUsed":"80000"' "deleting makes room"
 like "$(create r.example/x:5 -H "$(as s)")" '^build_' "for the next"
+
+# metrics
+curl -sS -m 10 "$base/metrics" >"$tmp/metrics"
+value() { sed -n "s/^$1 //p" "$tmp/metrics"; }
+is "$(value 'builderd_tenant_quota_usage{tenant="p",quota="max_daily_builds"}') $(value 'builderd_tenant_quota_limit{tenant="p",quota="max_daily_builds"}')" "20 20" \
+	"METRICS_TENANTS: usage and limit of each tenant"
+is "$(value 'builderd_quota_violations_total{quota="max_daily_builds"}') $(value 'builderd_quota_violations_total{quota="max_storage_bytes"}')" "1 2" "and what was refused since the start"
+! command -v promtool >/dev/null || ok "promtool has nothing to say" promtool check metrics <"$tmp/metrics"
 
 # builds at once
 admin tenant set c -n max_concurrent_builds=2 >/dev/null

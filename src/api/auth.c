@@ -382,9 +382,10 @@ static void audit_decision(
 
 	if (access == RPC_ACCESS_ANYONE || rc == -EINVAL || (rc >= 0 && is_read && !s->config->audit_reads))
 		return;
-	if (rc == -EDQUOT)
+	if (rc == -EDQUOT) {
+		metrics_quota_exceeded(s->jobs->metrics, "requests_per_minute");
 		ev.kind = AUDIT_QUOTA_CHECK;
-	else if (rc == -EACCES)
+	} else if (rc == -EACCES)
 		ev.kind = AUDIT_POLICY_VIOLATION;
 	if (rc < 0)
 		ev.outcome = ev.kind == AUDIT_RESOURCE_ACCESS ? AUDIT_ERROR : AUDIT_DENIED;

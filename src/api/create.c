@@ -127,8 +127,10 @@ static void audit_quota(
 {
 	struct err e = ERR_INIT;
 
-	if (!build_id)
+	if (!build_id) {
 		quota_sentence(&e, x, time_wall_ms());
+		metrics_quota_exceeded(s->jobs->metrics, x->quota);
+	}
 	service_audit(s, caller_of_rpc(c), rpc_peer(c),
 	        &(struct audit_event){.kind = AUDIT_QUOTA_CHECK,
 	                .outcome = build_id ? AUDIT_ALLOWED : AUDIT_DENIED,

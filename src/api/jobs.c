@@ -181,10 +181,12 @@ static int row_write(struct jobs *j, const struct job *job, unsigned from, const
 		return rc;
 	quota = (struct store_quota){.storage_bytes = policy.limits.storage_bytes};
 	rc = store_job_update_within(j->store, job, from, line, &quota, &excess, e);
-	if (rc == -EDQUOT)
+	if (rc == -EDQUOT) {
 		quota_sentence(e, &excess, line->time_ms);
+		metrics_quota_exceeded(j->metrics, excess.quota);
+	}
 	if (rc >= 0)
-		metrics_build_ended(j->metrics, job, tier_limits_of(policy.tier)->name);
+		metrics_build_ended(j->metrics, job, policy.tier);
 	return rc;
 }
 

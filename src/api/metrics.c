@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "ipc/message.h"
 
 #define BUCKETS_MAX 14
 #define CODES (RPC_UNAUTHENTICATED + 1)
@@ -46,9 +47,14 @@ struct calls {
 	struct histogram duration;
 };
 
+enum { COMPLETED, FAILED, CANCELLED, ENDS };
+static const char *const end_names[ENDS] = {"completed", "failed", "cancelled"};
+static const char *const quota_names[] = {
+        "max_daily_builds", "max_storage_bytes", "queued_builds", "requests_per_minute"};
+
 struct metrics {
-	const char *tier; /* of the builds: one process has one */
-	uint64_t completed, failed, cancelled;
+	uint64_t ended[TIER_COUNT][ENDS];
+	uint64_t exceeded[ARRAY_LEN(quota_names)];
 	uint64_t downloaded_bytes, layers_cached, layers_fetched;
 	struct histogram builds[HISTOGRAMS];
 	struct calls *calls; /* owns; one for each method that has been called */
@@ -81,8 +87,15 @@ static void observe(struct histogram *h, const double *bounds, double value)
 	h->sum += value;
 }
 
-void metrics_build_ended(struct metrics *m, const struct job *j, const char *tier)
+void metrics_quota_exceeded(struct metrics *m, const char *quota)
 {
+	for (size_t i = 0; i < ARRAY_LEN(quota_names); i++)
+		m->exceeded[i] += !strcmp(quota_names[i], quota);
+}
+
+void metrics_build_ended(struct metrics *m, const struct job *j, enum tenant_tier tier)
+{
+	int end = j->state == BUILD_COMPLETED ? COMPLETED : j->state == BUILD_FAILED ? FAILED : CANCELLED;
 	const double values[HISTOGRAMS] = {
 	        [BUILD_TIME] = (double)(j->total_ms ? j->total_ms : j->completed_ms - j->started_ms) / 1000,
 	        [PULL_TIME] = (double)j->pull_ms / 1000,
@@ -92,13 +105,10 @@ void metrics_build_ended(struct metrics *m, const struct job *j, const char *tie
 	        [ROOTFS_SIZE] = (double)j->rootfs_bytes,
 	};
 
-	m->tier = tier;
+	m->ended[tier < TIER_COUNT ? tier : TIER_UNSPECIFIED][end]++;
 	m->downloaded_bytes += (uint64_t)j->downloaded_bytes;
-	m->failed += j->state == BUILD_FAILED;
-	m->cancelled += j->state == BUILD_CANCELLED;
-	if (j->state != BUILD_COMPLETED)
+	if (end != COMPLETED)
 		return;
-	m->completed++;
 	m->layers_cached += (uint64_t)j->layers_cached;
 	m->layers_fetched += (uint64_t)(j->layers_total - j->layers_cached);
 	for (size_t i = 0; i < HISTOGRAMS; i++)
@@ -164,20 +174,24 @@ static void calls_write(struct buf *b, const struct metrics *m)
 	}
 }
 
+/* A tier without builds has no series. */
+static void tier_write(struct buf *b, const char *tier, const uint64_t ended[ENDS])
+{
+	for (size_t i = 0; i < ENDS && ended[COMPLETED] + ended[FAILED] + ended[CANCELLED]; i++)
+		buf_printf(b,
+		        "builderd_builds_total{status=\"%s\",source_type=\"docker_image\",tier=\"%s\"} %" PRIu64 "\n",
+		        end_names[i], tier, ended[i]);
+}
+
 void metrics_write(struct buf *b, const struct metrics *m)
 {
-	const struct {
-		const char *status;
-		uint64_t n;
-	} builds[] = {{"completed", m->completed}, {"failed", m->failed}, {"cancelled", m->cancelled}};
-
 	head(b, "builderd_builds_total", "counter", "Builds by how they ended.");
-	for (size_t i = 0; i < ARRAY_LEN(builds); i++)
-		if (m->tier)
-			buf_printf(b,
-			        "builderd_builds_total{status=\"%s\",source_type=\"docker_image\",tier=\"%s\"} %" PRIu64
-			        "\n",
-			        builds[i].status, m->tier, builds[i].n);
+	for (unsigned t = TIER_FREE; t < TIER_COUNT; t++)
+		tier_write(b, tier_limits_of(t)->name, m->ended[t]);
+	head(b, "builderd_quota_violations_total", "counter", "What was refused because a tenant's quota was used up.");
+	for (size_t i = 0; i < ARRAY_LEN(quota_names); i++)
+		buf_printf(b, "builderd_quota_violations_total{quota=\"%s\"} %" PRIu64 "\n", quota_names[i],
+		        m->exceeded[i]);
 	head(b, "builderd_layers_total", "counter", "Layers of completed builds by where they came from.");
 	buf_printf(b, "builderd_layers_total{source=\"cache\"} %" PRIu64 "\n", m->layers_cached);
 	buf_printf(b, "builderd_layers_total{source=\"image\"} %" PRIu64 "\n", m->layers_fetched);
@@ -192,12 +206,12 @@ void metrics_write(struct buf *b, const struct metrics *m)
 
 void metrics_totals(const struct metrics *m, struct metrics_totals *out)
 {
-	*out = (struct metrics_totals){
-	        .completed = m->completed,
-	        .failed = m->failed,
-	        .cancelled = m->cancelled,
-	        .build_seconds = m->builds[BUILD_TIME].sum,
-	};
+	*out = (struct metrics_totals){.build_seconds = m->builds[BUILD_TIME].sum};
+	for (unsigned t = 0; t < TIER_COUNT; t++) {
+		out->completed += m->ended[t][COMPLETED];
+		out->failed += m->ended[t][FAILED];
+		out->cancelled += m->ended[t][CANCELLED];
+	}
 	for (const struct calls *c = m->calls; c; c = c->next)
 		out->calls += c->duration.count;
 }

@@ -6,6 +6,7 @@
 
 #include "api/rpc.h"
 #include "base/buf.h"
+#include "build/tier.h"
 #include "store/store.h"
 
 struct metrics;
@@ -13,8 +14,10 @@ struct metrics;
 struct metrics *metrics_new(void);
 void metrics_free(struct metrics *m); /* takes NULL */
 
-/* A build has become COMPLETED, FAILED or CANCELLED. TIER is borrowed for good. */
-void metrics_build_ended(struct metrics *m, const struct job *j, const char *tier);
+/* A build has become COMPLETED, FAILED or CANCELLED. */
+void metrics_build_ended(struct metrics *m, const struct job *j, enum tenant_tier tier);
+/* Something was refused because of the quota of that name, one of quota_names. */
+void metrics_quota_exceeded(struct metrics *m, const char *quota);
 /* A remote procedure call is over. METHOD's name is borrowed for good. */
 void metrics_call_ended(struct metrics *m, const char *method, enum rpc_code code, double seconds);
 

@@ -78,6 +78,57 @@ static const struct {
         {"builderd_uptime_seconds", "Since this process was started.", uptime},
 };
 
+/* --- tenants --------------------------------------------------------------------------------------------------- */
+
+struct tenant_gauges {
+	const struct service *service;
+	struct buf usage, limit; /* own */
+};
+
+static int add_tenant(void *arg, const struct tenant *t)
+{
+	struct tenant_gauges *g = arg;
+	const struct jobs *jobs = g->service->jobs;
+	struct tenant_policy p;
+	struct store_usage u;
+
+	if (tenant_policy_of(g->service->config, t, &p, NULL) < 0 ||
+	        store_usage_get(jobs->store, t->tenant_id, STORE_DAY(time_wall_ms()), &u, NULL) < 0)
+		return 0;
+	const struct {
+		const char *quota;
+		int64_t usage, limit;
+	} rows[] = {
+	        {"max_concurrent_builds", queue_tenant_running(jobs->queue, t->tenant_id), p.limits.concurrent_builds},
+	        {"max_daily_builds", u.builds, p.limits.daily_builds},
+	        {"max_storage_bytes", u.stored_bytes, p.limits.storage_bytes},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		buf_printf(&g->usage, "builderd_tenant_quota_usage{tenant=\"%s\",quota=\"%s\"} %" PRId64 "\n",
+		        t->tenant_id, rows[i].quota, rows[i].usage);
+		buf_printf(&g->limit, "builderd_tenant_quota_limit{tenant=\"%s\",quota=\"%s\"} %" PRId64 "\n",
+		        t->tenant_id, rows[i].quota, rows[i].limit);
+	}
+	return 0;
+}
+
+/* An id has no character that a label would have to escape (msg_tenant_id_is_valid). */
+static void tenants_write(struct buf *b, const struct service *s)
+{
+	struct tenant_gauges g = {.service = s};
+
+	if (s->config->metrics_tenants && store_tenant_each(s->jobs->store, add_tenant, &g, NULL) >= 0 && g.usage.len) {
+		buf_puts(b, "# HELP builderd_tenant_quota_usage What a tenant uses of a quota.\n"
+		            "# TYPE builderd_tenant_quota_usage gauge\n");
+		buf_append(b, g.usage.data, g.usage.len);
+		buf_puts(b, "# HELP builderd_tenant_quota_limit How much of it there is.\n"
+		            "# TYPE builderd_tenant_quota_limit gauge\n");
+		buf_append(b, g.limit.data, g.limit.len);
+	}
+	buf_free(&g.usage);
+	buf_free(&g.limit);
+}
+
 void metrics_http(struct http_exchange *x, void *arg)
 {
 	const struct service *s = arg;
@@ -87,6 +138,7 @@ void metrics_http(struct http_exchange *x, void *arg)
 	buf_printf(&b, "builderd_build_info{version=\"%s\"} 1\n", PACKAGE_VERSION);
 	for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
 		metrics_write_value(&b, gauges[i].name, "gauge", gauges[i].help, gauges[i].value(s));
+	tenants_write(&b, s);
 	metrics_write(&b, s->jobs->metrics);
 	http_respond(x, 200, "text/plain; version=0.0.4; charset=utf-8", b.data, b.len);
 }

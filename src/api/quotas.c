@@ -34,8 +34,13 @@ void quota_fail(struct rpc_call *c, const struct store_excess *x)
 	Google__Protobuf__Timestamp at = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
 	int64_t now = time_wall_ms(), reset = quota_reset_ms(x->quota, now);
 	struct err e = ERR_INIT;
+	char seconds[24];
 
 	quota_sentence(&e, x, now);
+	if (reset) {
+		snprintf(seconds, sizeof(seconds), "%" PRId64, (reset - now + 999) / 1000);
+		rpc_header_add(c, "Retry-After", seconds);
+	}
 	detail.quota_type = (char *)(uintptr_t)x->quota;
 	detail.current = x->current;
 	detail.limit = x->limit;

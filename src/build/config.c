@@ -106,6 +106,8 @@ static const struct option options[] = {
                 "a tenant without builds and leases is closed then; 0: never"),
         TEXT("AUDIT_DIR", audit_dir, "", "directory of the audit log; default STATE_DIR/audit"),
         NUMBER("AUDIT_MAX_SIZE_MB", audit_max_size_mb, "64", 1, 1 << 20, "then the next file of the log is begun"),
+        BOOL("METRICS_TENANTS", metrics_tenants, "false",
+                "/metrics has usage and limits of each tenant with a record; its ids become labels"),
         BOOL("AUDIT_READS", audit_reads, "false", "allowed requests that only read get a line, too"),
         CHOICE("DATABASE_TYPE", database_type, "sqlite", "sqlite", "job store"),
         TEXT("DATABASE_DATA_DIR", database_dir, "", "directory of the job store; default STATE_DIR/jobs"),

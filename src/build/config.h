@@ -60,6 +60,7 @@ struct config {
 	                                  */
 	char *audit_dir;                 /* AUDIT_DIR, STATE_DIR/audit if empty */
 	uint64_t audit_max_size_mb;      /* AUDIT_MAX_SIZE_MB of one file */
+	bool metrics_tenants;            /* METRICS_TENANTS */
 	bool audit_reads;                /* AUDIT_READS */
 	char *database_type;             /* DATABASE_TYPE: sqlite */
 	char *database_dir;              /* DATABASE_DATA_DIR, "" = STATE_DIR/jobs */
