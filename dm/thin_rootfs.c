@@ -5,6 +5,7 @@
  */
 #include "thin.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,7 +16,6 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "image.h"
-#include "lease.h"
 
 #define METADATA_MAX (16u << 20)
 
@@ -44,12 +44,39 @@ static int metadata_write(struct tenant *t, const char *build, const char *metad
 	return rc < 0 ? image_error(e, rc, "write metadata.json") : 0;
 }
 
-int thin_metadata_read(struct tenant *t, const char *build, char **out, size_t *len, struct err *e)
+static int metadata_read(struct tenant *t, const char *build, char **out, size_t *len, struct err *e)
 {
 	AUTO_CLOSE int fd = openat(t->cache_fd, metadata_name(build).text, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	int rc = fd < 0 ? -errno : fd_slurp(fd, METADATA_MAX, out, len);
 
 	return rc < 0 ? err_sys(e, rc, "read the metadata of build %s", build) : 0;
+}
+
+/* Is NAME the file of a product, or of nothing any more? */
+static bool metadata_is_wanted(const struct tenant *t, const char *name)
+{
+	const char *end = strrchr(name, '.');
+	struct rootfs_row row;
+	char build[BUILD_ID_MAX];
+
+	if (!end || strcmp(end, ".json") || (size_t)(end - name) >= sizeof(build))
+		return false;
+	snprintf(build, sizeof(build), "%.*s", (int)(end - name), name);
+	return volumes_db_rootfs_get(t->pool.db, t->id, build, &row, NULL) != -ENOENT;
+}
+
+void thin_metadata_sweep(struct tenant *t)
+{
+	int fd = openat(t->cache_fd, "metadata", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	AUTO_DIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!d) {
+		cleanup_close(&fd);
+		return;
+	}
+	for (struct dirent *entry; (entry = readdir(d));)
+		if (entry->d_name[0] != '.' && !metadata_is_wanted(t, entry->d_name))
+			unlinkat(dirfd(d), entry->d_name, 0);
 }
 
 static void info_path(const struct tenant *t, const struct device_row *dev, struct rootfs_info *info)
@@ -155,7 +182,7 @@ static int share_locked(struct tenant *t, const char *build, const struct digest
 	if (rc == 0)
 		rc = rootfs_device(t, row.build, &from, e);
 	if (rc == 0)
-		rc = thin_metadata_read(t, row.build, metadata, metadata_len, e);
+		rc = metadata_read(t, row.build, metadata, metadata_len, e);
 	if (rc == 0)
 		rc = metadata_write(t, build, *metadata, *metadata_len, e);
 	if (rc == 0)
@@ -233,11 +260,9 @@ static uint64_t own_bytes(struct tenant *t, const struct device_row *dev)
 static int delete_locked(
         struct tenant *t, const char *build, const struct device_row *dev, uint64_t *freed, struct err *e)
 {
-	struct dm_state state = {0};
-	int rc = lease_refuse_deletion(t->pool.db, t->id, build, e);
+	struct dm_state state;
+	int rc = dm_state_get(device_name(&t->pool, dev).text, &state, e);
 
-	if (rc == 0)
-		rc = dm_state_get(device_name(&t->pool, dev).text, &state, e);
 	if (rc == 0 && state.opens)
 		return err_set(e, -EBUSY, "the rootfs of build %s is in use: %u times open", build, state.opens);
 	uint64_t own = own_bytes(t, dev);

@@ -17,7 +17,6 @@ struct service {
 	const struct config *config;
 	struct auth auth;
 	struct audit *audit; /* borrowed */
-	struct volume_calls *volumes;
 	struct server *server;
 	int64_t started_ms; /* monotonic */
 	bool is_draining;

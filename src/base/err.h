@@ -63,7 +63,6 @@
 	X(TIMEOUT, "timeout")                                                                                          \
 	X(CANCELLED, "cancelled")                                                                                      \
 	X(KILLED, "killed")                                                                                            \
-	X(LEASED, "leased")                                                                                            \
 	X(RESTARTED, "restarted")                                                                                      \
 	X(INTERNAL, "internal")
 

@@ -48,12 +48,12 @@ storage_differs() {
 		END { for (x in must) if (!(x in found)) print "missing: " x; for (x in found) if (!(x in known)) print "left over: " x }'
 }
 
-storage_is_settled() {
-	[ -z "$(storage_differs)" ]
-}
-
 storage_settles() {
-	wait_for 20 storage_is_settled
+	local end=$((SECONDS + 15))
+	while [ -n "$(storage_differs)" ]; do
+		[ "$SECONDS" -lt "$end" ] || return
+		sleep 0.2
+	done
 }
 
 semaphores() {
