@@ -10,6 +10,7 @@ struct store_options backend_options(const struct config *c)
 	return (struct store_options){.state_dir = c->state_dir,
 	        .fetch_uid = CONFIG_UID_FETCH(c),
 	        .cache_max_bytes = c->cache_max_size_gb << 30,
+	        .jail_dir = c->jail_dir,
 	        .dm_data_device = c->dm_data_device,
 	        .dm_metadata_device = c->dm_metadata_device,
 	        .dm_loop_file = c->dm_loop_file,

@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "image.h"
+#include "jail.h"
 #include "mount.h"
 
 struct file_path file_path(const char *tenant, const char *kind, const char *name, const char *suffix)
@@ -109,7 +110,9 @@ static void file_close(struct store *s)
 		return;
 	file_syncer_free(s->syncer);
 	volumes_db_close(s->db);
+	cleanup_close(&s->jail_fd);
 	cleanup_close(&s->lock_fd);
+	pthread_mutex_destroy(&s->lease_lock);
 	cleanup_close(&s->dirfd);
 	free(s);
 }
@@ -119,10 +122,13 @@ static int file_open(const struct store_options *o, struct store **out, struct e
 	char db_path[FILE_STATE_DIR_MAX + 16];
 	struct store *s = xcalloc(1, sizeof(*s));
 
-	s->dirfd = s->lock_fd = -1;
+	s->dirfd = s->lock_fd = s->jail_fd = -1;
+	pthread_mutex_init(&s->lease_lock, NULL);
 	s->fetch_uid = o->fetch_uid;
 	s->cache_max_bytes = o->cache_max_bytes;
 	int rc = state_dir_open(s, o, e);
+	if (rc == 0)
+		rc = jail_base_open(o->jail_dir, &s->jail_fd, e);
 	if (rc == 0)
 		rc = boot_id_read(s, e);
 	if (rc == 0)
@@ -206,6 +212,9 @@ const struct volume_ops volume_file_ops = {
         .share = file_share,
         .rootfs_open = file_rootfs_open,
         .rootfs_delete = file_rootfs_delete,
+        .lease_acquire = file_lease_acquire,
+        .lease_release = file_lease_release,
+        .lease_list = file_lease_list,
         .trim = file_trim,
         .admin = file_admin,
 };

@@ -9,6 +9,7 @@
  *   tenants/<tenant>/chains/<hex>.ext4
  *   tenants/<tenant>/builds/<build>.ext4                 while a build writes it; 0666, for e2fsprogs as nobody
  *   tenants/<tenant>/rootfs/<build>.ext4, <build>.metadata.json      0444
+ *   tenants/<tenant>/vm/<lease>.ext4                     a VM's own clone; may have a second name in its jail
  *
  * What a crash leaves, and what open() makes of it (file_recover.c): a row is the last step of every operation and its
  * deletion the first of every removal, so a file without a row is garbage, and everything in builds/ is. That is so
@@ -36,7 +37,9 @@ struct syncer;
 
 struct store {
 	char dir[FILE_STATE_DIR_MAX];
-	int dirfd, lock_fd; /* own */
+	int dirfd, lock_fd;         /* own */
+	int jail_fd;                /* owns: the jails' directory, -1: none */
+	pthread_mutex_t lease_lock; /* leases, and that a rootfs has none when it goes */
 	unsigned fetch_uid;
 	uint64_t cache_max_bytes;
 	char boot_id[BOOT_ID_MAX];
@@ -113,6 +116,15 @@ int file_share(struct store *s, const char *tenant, const char *build, const str
         struct rootfs_info *info, char **metadata, size_t *metadata_len, struct err *e);
 int file_rootfs_open(struct store *s, const char *tenant, const char *build, struct rootfs_info *info, struct err *e);
 int file_rootfs_delete(struct store *s, const char *tenant, const char *build, uint64_t *freed, struct err *e);
+
+int file_metadata_read(struct store *s, const char *tenant, const char *build, char **out, size_t *len, struct err *e);
+
+/* file_lease.c */
+int file_lease_acquire(
+        struct store *s, const struct lease_request *q, struct lease *out, char **metadata, size_t *len, struct err *e);
+int file_lease_release(struct store *s, const char *id, struct err *e);
+int file_lease_list(struct store *s, const char *tenant, const char *build, const char *after, struct lease *out,
+        size_t max, struct err *e);
 
 /* file_cache.c */
 /* "sha256-" or "sha512-" and the digest: nothing else is a blob. */

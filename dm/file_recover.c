@@ -101,6 +101,14 @@ static int is_known_rootfs(struct store *s, const char *tenant, const char *name
 	return is_known_by(volumes_db_rootfs_get(s->db, tenant, build, &row, e));
 }
 
+static int is_known_clone(struct store *s, const char *tenant, const char *name, struct err *e)
+{
+	struct lease_row row;
+	char id[LEASE_ID_MAX];
+
+	return stem(name, ".ext4", id, sizeof(id)) ? is_known_by(volumes_db_lease_get(s->db, id, &row, e)) : 0;
+}
+
 static const struct {
 	const char *kind;
 	is_known_fn *is_known;
@@ -109,6 +117,7 @@ static const struct {
         {"chains", is_known_chain},
         {"builds", is_known_build},
         {"rootfs", is_known_rootfs},
+        {"vm", is_known_clone},
 };
 
 static int kind_orphans(struct store *s, const char *tenant, size_t i, file_orphan_fn *fn, void *arg, struct err *e)

@@ -20,6 +20,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "image.h"
+#include "lease.h"
 
 #define METADATA ".metadata.json"
 #define METADATA_MAX (16u << 20)
@@ -42,7 +43,7 @@ static int metadata_write(
 	return rc < 0 ? image_error(e, rc, "write metadata.json") : 0;
 }
 
-static int metadata_read(struct store *s, const char *tenant, const char *build, char **out, size_t *len, struct err *e)
+int file_metadata_read(struct store *s, const char *tenant, const char *build, char **out, size_t *len, struct err *e)
 {
 	struct file_path p = file_path(tenant, "rootfs", build, METADATA);
 	AUTO_CLOSE int fd = openat(s->dirfd, p.text, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -121,7 +122,7 @@ int file_share(struct store *s, const char *tenant, const char *build, const str
 
 	if (rc < 0)
 		return rc;
-	if (metadata_read(s, tenant, row.build, &text, &len, NULL) < 0)
+	if (file_metadata_read(s, tenant, row.build, &text, &len, NULL) < 0)
 		return -ENOENT; /* being deleted */
 	rc = image_link(s, tenant, row.build, build, e);
 	if (rc < 0)
@@ -157,6 +158,17 @@ int file_rootfs_open(struct store *s, const char *tenant, const char *build, str
 	return fd;
 }
 
+/* No lease is made meanwhile. */
+static int row_delete(struct store *s, const char *tenant, const char *build, struct err *e)
+{
+	pthread_mutex_lock(&s->lease_lock);
+	int rc = lease_refuse_deletion(s->db, tenant, build, e);
+	if (rc == 0)
+		rc = volumes_db_rootfs_delete(s->db, tenant, build, e);
+	pthread_mutex_unlock(&s->lease_lock);
+	return rc;
+}
+
 int file_rootfs_delete(struct store *s, const char *tenant, const char *build, uint64_t *freed, struct err *e)
 {
 	struct rootfs_row row;
@@ -168,7 +180,7 @@ int file_rootfs_delete(struct store *s, const char *tenant, const char *build, u
 	if (rc == -ENOENT)
 		return err_kind_set(e, -ENOENT, ERR_KIND_NOT_FOUND, "build %s has no rootfs", build);
 	if (rc == 0)
-		rc = volumes_db_rootfs_delete(s->db, tenant, build, e);
+		rc = row_delete(s, tenant, build, e);
 	if (rc < 0)
 		return rc;
 	if (fstatat(s->dirfd, file_path(tenant, "rootfs", build, METADATA).text, &st, AT_SYMLINK_NOFOLLOW) == 0)

@@ -40,7 +40,7 @@
 #define TOOL_TIMEOUT_MS 120000
 
 /* Offsets into the superblock, Linux Documentation/filesystems/ext4/super.rst. */
-enum { SB_AT = 1024, SB_SIZE = 1024, SB_INODES = 0x0, SB_FREE_INODES = 0x10, SB_MAGIC = 0x38 };
+enum { SB_AT = 1024, SB_SIZE = 1024, SB_INODES = 0x0, SB_FREE_INODES = 0x10, SB_MAGIC = 0x38, SB_UUID = 0x68 };
 #define EXT4_MAGIC 0xef53
 
 int image_error(struct err *e, int rc, const char *what)
@@ -179,19 +179,38 @@ bool image_can_clone(int dirfd)
 	return from >= 0 && to >= 0 && fd_write_all(from, block, sizeof(block)) == 0 && ioctl(to, FICLONE, from) == 0;
 }
 
+static int superblock_read(int fd, unsigned char sb[SB_SIZE], struct err *e)
+{
+	uint16_t magic;
+
+	if (pread(fd, sb, SB_SIZE, SB_AT) != SB_SIZE)
+		return err_sys(e, -EIO, "read an image's superblock");
+	memcpy(&magic, sb + SB_MAGIC, sizeof(magic));
+	if (le16toh(magic) != EXT4_MAGIC)
+		return err_kind_set(e, -EUCLEAN, ERR_KIND_INTERNAL, "an image has no ext4 superblock");
+	return 0;
+}
+
+int image_uuid(int fd, unsigned char out[16], struct err *e)
+{
+	unsigned char sb[SB_SIZE];
+	int rc = superblock_read(fd, sb, e);
+
+	if (rc == 0)
+		memcpy(out, sb + SB_UUID, 16);
+	return rc;
+}
+
 int image_inodes(int fd, uint64_t *total, uint64_t *free_inodes, struct err *e)
 {
 	unsigned char sb[SB_SIZE];
 	uint32_t all, unused;
-	uint16_t magic;
+	int rc = superblock_read(fd, sb, e);
 
-	if (pread(fd, sb, sizeof(sb), SB_AT) != (ssize_t)sizeof(sb))
-		return err_sys(e, -EIO, "read an image's superblock");
-	memcpy(&magic, sb + SB_MAGIC, sizeof(magic));
+	if (rc < 0)
+		return rc;
 	memcpy(&all, sb + SB_INODES, sizeof(all));
 	memcpy(&unused, sb + SB_FREE_INODES, sizeof(unused));
-	if (le16toh(magic) != EXT4_MAGIC)
-		return err_kind_set(e, -EUCLEAN, ERR_KIND_INTERNAL, "an image has no ext4 superblock");
 	*total = le32toh(all);
 	*free_inodes = le32toh(unused);
 	return 0;

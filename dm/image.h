@@ -43,6 +43,9 @@ int image_grow(int fd, uint64_t size_bytes, struct err *e);
 /* Inodes in all and free, from the superblock. */
 int image_inodes(int fd, uint64_t *total, uint64_t *free_inodes, struct err *e);
 
+/* The file system's uuid, from the superblock. */
+int image_uuid(int fd, unsigned char out[16], struct err *e);
+
 /* e2fsck -fn finds nothing; else -EUCLEAN, kind INTERNAL, with the beginning of what it said. */
 int image_check(int fd, struct err *e);
 

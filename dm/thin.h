@@ -13,7 +13,8 @@
  *             ├ cache            ext4 with a journal, mounted nowhere: blobs/, metadata/<build>.json
  *             ├ chain-<hex>      snapshot after a layer, never active
  *             ├ build-<build>    while a build writes it
- *             └ rootfs-<build>   the product, active read-only
+ *             ├ rootfs-<build>   the product, active read-only
+ *             └ vm-<lease>         a VM's own clone of a product
  *
  * STATE_DIR/dm/   lock   volumes.db (volumes_db.h)   keys/<tenant>.<generation> (keys.h)   master.key unless configured
  *
@@ -61,6 +62,7 @@ struct pool {
 	bool is_look;         /* STORE_LOOK: read-only, not recovered */
 	uint64_t block_bytes;
 	bool is_in_trouble; /* the watchdog has said so */
+	bool is_meta_full;  /* it saw the metadata at its limit; under the tenant's lock */
 };
 
 struct pool_layout {
@@ -98,6 +100,7 @@ int pool_down(struct pool *p, struct err *e);
 int pool_usage_get(const struct pool *p, struct pool_usage *out, struct err *e);
 /* What a person has to know about it, "" if nothing. */
 void pool_trouble(const struct pool_usage *u, char *out, size_t size);
+bool pool_meta_is_full(const struct pool_usage *u);
 /* A build may begin in WHAT ("the host's pool"). */
 int pool_room_check(const struct pool *p, const char *what, struct err *e);
 
@@ -105,6 +108,10 @@ int pool_room_check(const struct pool *p, const char *what, struct err *e);
  * pool's metadata or its data are nearly full. */
 int pool_create(struct pool *p, const char *kind, const char *name, uint64_t size_bytes,
         const struct device_row *origin, struct device_row *out, struct err *e);
+/* A snapshot of a rootfs, which nobody writes: without moving the pool's transaction id, and without asking for its
+ * status: what the watchdog saw last counts. */
+int pool_clone(struct pool *p, const char *kind, const char *name, const struct device_row *origin,
+        struct device_row *out, struct err *e);
 /* Takes it down, or if it is in use lets it go when it no longer is, and makes it "dead", durably: it is nothing to
  * anybody any more, and the reaper will come. */
 int pool_delete(struct pool *p, const struct device_row *dev, struct err *e);
@@ -135,6 +142,7 @@ struct tenant {
 struct store {
 	char dir[THIN_STATE_DIR_MAX]; /* STATE_DIR/dm */
 	int dirfd, lock_fd, keys_fd;  /* own */
+	int jail_fd;                  /* owns: the jails' directory, -1: none */
 	unsigned fetch_uid;
 	uint64_t cache_max_bytes, tenant_bytes, tenant_idle_ms;
 	enum store_access access;
@@ -245,6 +253,20 @@ int thin_rootfs_open(struct store *s, const char *tenant, const char *build, str
 int thin_rootfs_delete(struct store *s, const char *tenant, const char *build, uint64_t *freed, struct err *e);
 /* Of a tenant that no build uses yet: metadata.json that a seal or a deletion left when it was interrupted. */
 void thin_metadata_sweep(struct tenant *t);
+
+/* What was written beside it at seal. The caller frees *OUT. */
+int thin_metadata_read(struct tenant *t, const char *build, char **out, size_t *len, struct err *e);
+
+/* --- thin_lease.c ----------------------------------------------------------------------------------------------------
+ */
+
+int thin_lease_acquire(
+        struct store *s, const struct lease_request *q, struct lease *out, char **metadata, size_t *len, struct err *e);
+int thin_lease_release(struct store *s, const char *id, struct err *e);
+int thin_lease_list(struct store *s, const char *tenant, const char *build, const char *after, struct lease *out,
+        size_t max, struct err *e);
+/* When the tenant is opened, under its lock. What cannot come up is logged: the others do. */
+void thin_leases_up(struct store *s, struct tenant *t, const struct lease_row *rows, size_t n);
 
 /* --- thin_cache.c ----------------------------------------------------------------------------------------------------
  */

@@ -59,7 +59,8 @@ static bool is_leased(const struct device_row *dev, const struct lease_row *leas
 {
 	for (size_t i = 0; i < n; i++)
 		if (leases[i].mode == LEASE_COW ? leases[i].device == dev->id
-		                                : !strcmp(dev->kind, "rootfs") && !strcmp(dev->name, leases[i].build))
+		                                : (!strcmp(dev->kind, "rootfs") || !strcmp(dev->kind, "verity")) &&
+		                                          !strcmp(dev->name, leases[i].build))
 			return true;
 	return false;
 }
@@ -265,7 +266,7 @@ static bool is_known(const struct tenant *t, const struct device_row *dev, const
 
 	if (!strcmp(dev->kind, "chain"))
 		return digest_from_hex(dev->name, &d) && volumes_db_chain_get(t->pool.db, t->id, &d, &chain, NULL) == 0;
-	if (!strcmp(dev->kind, "rootfs"))
+	if (!strcmp(dev->kind, "rootfs") || !strcmp(dev->kind, "verity"))
 		return volumes_db_rootfs_get(t->pool.db, t->id, dev->name, &rootfs, NULL) == 0;
 	return dev->is_ready || is_leased(dev, r->leases, r->n_leases); /* golden, cache; a build never is */
 }
@@ -289,26 +290,19 @@ static void leftovers_delete(struct tenant *t, const struct rows *r)
 		log_info("leftovers removed", KV("tenant", t->id), KV_U("devices", removed));
 }
 
-/* What was leased is there for its VM; other products come up when they are asked for. */
-static int leased_up(struct tenant *t, const struct rows *r, struct err *e)
-{
-	int rc = 0;
-
-	for (size_t i = 0; i < r->n_devices && rc == 0; i++)
-		if (is_leased(&r->devices[i], r->leases, r->n_leases))
-			rc = device_up(&t->pool, &r->devices[i], !strcmp(r->devices[i].kind, "rootfs"), e);
-	return rc;
-}
-
-/* A pool that is not to be written to still gives out its products. */
-static int tenant_recover(struct tenant *t, struct err *e)
+/* What was leased is there for its VM, first of all; other products come up when they are asked for. A pool that is not
+ * to be written to still gives out its products. */
+static int tenant_recover(struct store *s, struct tenant *t, struct err *e)
 {
 	AUTO(rows_free) struct rows r;
 	int rc = rows_read(t, &r, e);
 
-	if (rc == 0 && !t->pool.refusal[0])
+	if (rc < 0)
+		return rc;
+	thin_leases_up(s, t, r.leases, r.n_leases);
+	if (!t->pool.refusal[0])
 		leftovers_delete(t, &r);
-	return rc < 0 ? rc : leased_up(t, &r, e);
+	return 0;
 }
 
 /* --- make, open -------------------------------------------------------------------------------------------------- */
@@ -383,7 +377,7 @@ int stack_open(struct store *s, struct tenant *t, struct err *e)
 	t->pool.db = s->db;
 	rc = inner_up(s, t, false, e);
 	if (rc == 0 && !t->pool.is_look)
-		rc = tenant_recover(t, e);
+		rc = tenant_recover(s, t, e);
 	if (rc == 0 && volumes_db_device_get(s->db, t->pool.row.id, "cache", "cache", &cache, e) < 0)
 		rc = err_set(e, -EUCLEAN, "volumes.db has no cache of tenant %s", t->id);
 	if (rc == 0)

@@ -5,8 +5,11 @@
  * intent say where it stopped:
  *   K = D, no intent       clean
  *   K = D, intent D + 1    perhaps sent: a creation is deleted (absent is fine), a deletion is sent again
- *   K = D + 1, intent      done: finish the row
- *   anything else          one of the two is older than the other: nothing is written until a person has looked
+ *   K = D, intent D        the same, of a clone: it does not move the id, so that a VM's start is one message. A
+ * message commits the pool's metadata itself (dm-thin.c, pool_message()); where that commit was lost all the same, the
+ * row has a clone that the pool has not, and the activation at the next start says so K = D + 1, intent      done:
+ * finish the row anything else          one of the two is older than the other: nothing is written until a person has
+ * looked
  */
 #include "thin.h"
 
@@ -142,6 +145,11 @@ void pool_trouble(const struct pool_usage *u, char *out, size_t size)
 		snprintf(out, size, "%s", "");
 }
 
+bool pool_meta_is_full(const struct pool_usage *u)
+{
+	return percent(u->meta_used, u->meta_total) >= POOL_META_FULL_PERCENT;
+}
+
 static int room_check(const struct pool_usage *u, uint64_t least, const char *what, struct err *e)
 {
 	uint64_t meta = percent(u->meta_used, u->meta_total), free_bytes = u->data_total - u->data_used;
@@ -201,15 +209,23 @@ static int transaction_close(struct pool *p, uint64_t from, struct err *e)
 	return 0;
 }
 
+/* Of one that does not move the transaction id. */
+static int clone_close(struct pool *p, struct err *e)
+{
+	int rc = volumes_db_intent_finish(p->db, p->row.id, e);
+
+	return rc < 0 ? give_up(p, rc, e) : 0;
+}
+
 /* The intent is durable: step 2. A message that was refused changed nothing. */
-static int transaction_run(struct pool *p, const char *message, struct err *e)
+static int transaction_run(struct pool *p, const char *message, bool is_clone, struct err *e)
 {
 	struct err ignored = ERR_INIT;
 	struct err why = ERR_INIT;
 	int rc = dm_message(pool_name(p).text, message, &why);
 
 	if (rc == 0 || (rc == -ENODATA && !strncmp(message, "delete ", 7))) /* it was lost: fine */
-		return transaction_close(p, p->row.tid, e);
+		return is_clone ? clone_close(p, e) : transaction_close(p, p->row.tid, e);
 	*(e ? e : &why) = why;
 	if (volumes_db_intent_abort(p->db, p->row.id, &ignored) < 0)
 		give_up(p, rc, &ignored);
@@ -218,40 +234,71 @@ static int transaction_run(struct pool *p, const char *message, struct err *e)
 	return rc;
 }
 
-static int create_locked(struct pool *p, const struct device_row *origin, struct device_row *dev, struct err *e)
+static int create_check(const struct pool *p, struct err *e)
 {
 	struct pool_usage u;
+	int rc = pool_usage_get(p, &u, e);
+
+	if (rc < 0)
+		return rc;
+	return room_check(&u, POOL_KEEP_BYTES, p->row.tenant[0] ? "the tenant's storage" : "the host's pool", e);
+}
+
+/* A clone takes no data. */
+static int clone_check(const struct pool *p, struct err *e)
+{
+	if (!p->is_meta_full)
+		return 0;
+	return err_kind_set(e, -ENOSPC, ERR_KIND_DISK_FULL,
+	        "the metadata of the tenant's storage is full to its limit of %d %%", POOL_META_FULL_PERCENT);
+}
+
+static int create_locked(
+        struct pool *p, const struct device_row *origin, bool is_clone, struct device_row *dev, struct err *e)
+{
 	char text[80];
 
 	if (p->refusal[0])
 		return refuse(p, e);
-	int rc = pool_usage_get(p, &u, e);
+	int rc = is_clone ? clone_check(p, e) : create_check(p, e);
 	if (rc == 0)
-		rc = room_check(&u, POOL_KEEP_BYTES, p->row.tenant[0] ? "the tenant's storage" : "the host's pool", e);
-	if (rc == 0)
-		rc = volumes_db_create_begin(p->db, dev, e);
+		rc = volumes_db_create_begin(p->db, dev, !is_clone, e);
 	if (rc < 0)
 		return rc;
 	if (origin)
 		snprintf(text, sizeof(text), "create_snap %u %u", dev->id, origin->id);
 	else
 		snprintf(text, sizeof(text), "create_thin %u", dev->id);
-	return transaction_run(p, text, e);
+	return transaction_run(p, text, is_clone, e);
 }
 
-int pool_create(struct pool *p, const char *kind, const char *name, uint64_t size_bytes,
-        const struct device_row *origin, struct device_row *out, struct err *e)
+static int device_create(struct pool *p, const char *kind, const char *name, uint64_t size_bytes,
+        const struct device_row *origin, bool is_clone, struct device_row *out, struct err *e)
 {
 	struct device_row dev = {.pool = p->row.id, .size_bytes = size_bytes, .parent = origin ? origin->id : 0};
 
 	snprintf(dev.kind, sizeof(dev.kind), "%s", kind);
 	snprintf(dev.name, sizeof(dev.name), "%s", name);
 	pthread_mutex_lock(&p->lock);
-	int rc = create_locked(p, origin, &dev, e);
+	int rc = create_locked(p, origin, is_clone, &dev, e);
 	pthread_mutex_unlock(&p->lock);
 	if (rc == 0)
 		*out = dev;
 	return rc;
+}
+
+int pool_create(struct pool *p, const char *kind, const char *name, uint64_t size_bytes,
+        const struct device_row *origin, struct device_row *out, struct err *e)
+{
+	return device_create(p, kind, name, size_bytes, origin, false, out, e);
+}
+
+/* thin-provisioning.rst wants an active origin suspended for its snapshot, so that no write is under way. To a rootfs
+ * there are none: it is active read-only, or not at all. */
+int pool_clone(struct pool *p, const char *kind, const char *name, const struct device_row *origin,
+        struct device_row *out, struct err *e)
+{
+	return device_create(p, kind, name, origin->size_bytes, origin, true, out, e);
 }
 
 int pool_delete(struct pool *p, const struct device_row *dev, struct err *e)
@@ -280,7 +327,7 @@ static int delete_locked(struct pool *p, uint32_t id, struct err *e)
 	if (rc < 0)
 		return rc;
 	snprintf(text, sizeof(text), "delete %u", id);
-	return transaction_run(p, text, e);
+	return transaction_run(p, text, false, e);
 }
 
 int pool_delete_now(struct pool *p, const struct device_row *dev, struct err *e)
@@ -322,7 +369,7 @@ static int recover(struct pool *p, uint64_t k, struct err *e)
 		return 0;
 	log_info("a transaction was interrupted", KV("pool", pool_name(p).text), KV_U("kernel", k), KV_U("database", d),
 	        KV_U("intent", intent.op), KV_U("device", intent.device));
-	if (k == d && intent.tid == d + 1)
+	if (k == d && has_intent && (intent.tid == d + 1 || (intent.tid == d && intent.op == INTENT_CREATE)))
 		return intent_undo_or_repeat(p, &intent, e);
 	if (has_intent && k == d + 1 && intent.tid == k) {
 		p->row.tid = k;

@@ -16,6 +16,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "image.h"
+#include "lease.h"
 
 #define METADATA_MAX (16u << 20)
 
@@ -44,7 +45,7 @@ static int metadata_write(struct tenant *t, const char *build, const char *metad
 	return rc < 0 ? image_error(e, rc, "write metadata.json") : 0;
 }
 
-static int metadata_read(struct tenant *t, const char *build, char **out, size_t *len, struct err *e)
+int thin_metadata_read(struct tenant *t, const char *build, char **out, size_t *len, struct err *e)
 {
 	AUTO_CLOSE int fd = openat(t->cache_fd, metadata_name(build).text, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	int rc = fd < 0 ? -errno : fd_slurp(fd, METADATA_MAX, out, len);
@@ -182,7 +183,7 @@ static int share_locked(struct tenant *t, const char *build, const struct digest
 	if (rc == 0)
 		rc = rootfs_device(t, row.build, &from, e);
 	if (rc == 0)
-		rc = metadata_read(t, row.build, metadata, metadata_len, e);
+		rc = thin_metadata_read(t, row.build, metadata, metadata_len, e);
 	if (rc == 0)
 		rc = metadata_write(t, build, *metadata, *metadata_len, e);
 	if (rc == 0)
@@ -260,9 +261,11 @@ static uint64_t own_bytes(struct tenant *t, const struct device_row *dev)
 static int delete_locked(
         struct tenant *t, const char *build, const struct device_row *dev, uint64_t *freed, struct err *e)
 {
-	struct dm_state state;
-	int rc = dm_state_get(device_name(&t->pool, dev).text, &state, e);
+	struct dm_state state = {0};
+	int rc = lease_refuse_deletion(t->pool.db, t->id, build, e);
 
+	if (rc == 0)
+		rc = dm_state_get(device_name(&t->pool, dev).text, &state, e);
 	if (rc == 0 && state.opens)
 		return err_set(e, -EBUSY, "the rootfs of build %s is in use: %u times open", build, state.opens);
 	uint64_t own = own_bytes(t, dev);

@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "image.h"
+#include "jail.h"
 #include "mount.h"
 
 static int thin_probe(const struct store_options *o, struct err *e)
@@ -103,6 +104,7 @@ static void thin_close(struct store *s)
 		outer_down(s);
 	volumes_db_close(s->db);
 	keys_wipe(&s->master, sizeof(s->master));
+	cleanup_close(&s->jail_fd);
 	cleanup_close(&s->keys_fd);
 	cleanup_close(&s->lock_fd);
 	cleanup_close(&s->dirfd);
@@ -117,7 +119,7 @@ static int thin_open(const struct store_options *o, struct store **out, struct e
 	struct store *s = xcalloc(1, sizeof(*s));
 
 	dm_init();
-	s->dirfd = s->lock_fd = s->keys_fd = -1;
+	s->dirfd = s->lock_fd = s->keys_fd = s->jail_fd = -1;
 	s->access = o->access;
 	s->outer.store = s;
 	s->fetch_uid = o->fetch_uid;
@@ -129,6 +131,8 @@ static int thin_open(const struct store_options *o, struct store **out, struct e
 	int rc = state_dir_open(s, o, e);
 	if (rc == 0 && s->access != STORE_SERVE && faccessat(s->dirfd, "volumes.db", F_OK, 0) < 0)
 		rc = err_sys(e, -errno, "%s/volumes.db cannot be opened", s->dir);
+	if (rc == 0)
+		rc = jail_base_open(o->jail_dir, &s->jail_fd, e);
 	if (rc == 0) {
 		snprintf(db_path, sizeof(db_path), "%s/volumes.db", s->dir);
 		rc = volumes_db_open(db_path, &s->db, e);
@@ -185,6 +189,9 @@ const struct volume_ops volume_dm_ops = {
         .share = thin_share,
         .rootfs_open = thin_rootfs_open,
         .rootfs_delete = thin_rootfs_delete,
+        .lease_acquire = thin_lease_acquire,
+        .lease_release = thin_lease_release,
+        .lease_list = thin_lease_list,
         .trim = thin_trim,
         .admin = thin_admin,
 };

@@ -5,7 +5,8 @@
  *
  * Vocabulary: a *volume* is an ext4 file system while a build writes it; a *chain* is the read-only snapshot taken
  * after a layer, named by tenant and chainID; a *rootfs* is the sealed product, named by build id; a *product key*
- * names what a rootfs was made from, so that the same image gives the same product without work.
+ * names what a rootfs was made from, so that the same image gives the same product without work; a *lease* says that a
+ * VM has a rootfs, and keeps it.
  *
  * Calls block and may be made from several build threads at once on different volumes; the backend locks what it
  * shares. All ids were validated by the caller (msg_*_id_is_valid). Errors are sentences in E.
@@ -16,8 +17,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <sys/types.h>
+
 #include "base/digest.h"
 #include "base/err.h"
+#include "ipc/message.h"
 
 struct store;  /* an open backend */
 struct volume; /* a build's writable volume; one thread uses it */
@@ -35,6 +39,7 @@ struct store_options {
 	const char *state_dir;    /* absolute */
 	unsigned fetch_uid;       /* owner of the blob directories */
 	uint64_t cache_max_bytes; /* blobs and chains that no build uses may take this much */
+	const char *jail_dir;     /* VMs' directories lie below it; "" or NULL: nothing is placed in any */
 
 	/* dm only; empty texts: not configured */
 	const char *dm_data_device, *dm_metadata_device; /* no metadata device: a part of the data device */
@@ -56,6 +61,26 @@ struct rootfs_info {
 	uint64_t size_bytes;    /* of the block device or file */
 	struct digest checksum; /* SHA-256 of all size_bytes */
 	char path[256];         /* what metald opens */
+};
+
+struct lease_request {
+	char tenant[TENANT_ID_MAX], build[BUILD_ID_MAX];
+	int mode;                      /* enum lease_mode */
+	char holder[LEASE_HOLDER_MAX]; /* the VM, as the VM manager calls it */
+	char jail[LEASE_JAIL_MAX];     /* its directory, below jail_dir; "": nothing is placed */
+};
+
+struct lease {
+	char id[LEASE_ID_MAX];
+	struct lease_request what;
+	int64_t created_ms;  /* Unix time */
+	char path[256];      /* of the device, or of the file */
+	dev_t dev;           /* its number; 0: a file */
+	uint64_t size_bytes; /* of the device */
+	unsigned char fs_uuid[16];
+	struct digest checksum;    /* of the rootfs when it was sealed */
+	struct digest verity_root; /* not valid: there is no hash tree */
+	char verity_path[256];     /* of the hash tree's device, "": none */
 };
 
 struct store_usage {
@@ -126,8 +151,24 @@ struct volume_ops {
 	        struct store *s, const char *tenant, const char *build, struct rootfs_info *info, struct err *e);
 
 	/* Delete BUILD's rootfs and what it left (not shared chains). FREED gets the bytes that came back. -ENOENT:
-	 * none. */
+	 * none. -EBUSY: it is open, or leased (kind LEASED), the sentence says to whom. */
 	int (*rootfs_delete)(struct store *s, const char *tenant, const char *build, uint64_t *freed, struct err *e);
+
+	/* Give the rootfs of a build to a VM: the sealed device itself, or a writable clone of its own. The same
+	 * holder, build and mode again give the same lease, so that an answer that was lost leaves nothing behind;
+	 * -EEXIST: with another jail. -ENOENT: no such rootfs. METADATA (bytes of metadata.json, the caller's to free;
+	 * NULL on failure). */
+	int (*lease_acquire)(struct store *s, const struct lease_request *q, struct lease *out, char **metadata,
+	        size_t *metadata_len, struct err *e);
+
+	/* Drop the lease, and its clone with all that was written to it. -EBUSY: somebody has it open, the sentence
+	 * says who. -ENOENT: no such lease (any more). */
+	int (*lease_release)(struct store *s, const char *id, struct err *e);
+
+	/* Leases of TENANT and BUILD ("": of any) behind the id AFTER, in the order of their ids, at most MAX (the size
+	 * of OUT). Returns how many. What is not known of one that is damaged is zero. */
+	int (*lease_list)(struct store *s, const char *tenant, const char *build, const char *after, struct lease *out,
+	        size_t max, struct err *e);
 
 	/* Bring the caches below cache_max_bytes, oldest use first. */
 	int (*trim)(struct store *s, uint64_t *freed, struct err *e);

@@ -112,8 +112,9 @@ int volumes_db_pool_update(struct volumes_db *db, const struct pool_row *row, st
 /* With its devices and intent. */
 int volumes_db_pool_delete(struct volumes_db *db, int64_t pool, struct err *e);
 
-/* A new device's row with its id in DEV->id, and the intent; pool, kind, name, size are the caller's. */
-int volumes_db_create_begin(struct volumes_db *db, struct device_row *dev, struct err *e);
+/* A new device's row with its id in DEV->id, and the intent; pool, kind, name, size are the caller's. MOVES_TID: the
+ * pool's transaction id will be one more. */
+int volumes_db_create_begin(struct volumes_db *db, struct device_row *dev, bool moves_tid, struct err *e);
 int volumes_db_delete_begin(struct volumes_db *db, int64_t pool, uint32_t id, struct err *e);
 int volumes_db_intent_finish(struct volumes_db *db, int64_t pool, struct err *e);
 int volumes_db_intent_abort(struct volumes_db *db, int64_t pool, struct err *e);
@@ -128,12 +129,6 @@ int volumes_db_device_list(struct volumes_db *db, int64_t pool, struct device_ro
 
 /* --- leases: who was given a rootfs --------------------------------------------------------------------------------
  */
-#define LEASE_ID_MAX 40 /* "lease_" + 26 characters of ULID + NUL, room to grow */
-#define LEASE_HOLDER_MAX 72
-#define LEASE_JAIL_MAX 192
-
-enum lease_mode { LEASE_READ_ONLY = 1, LEASE_COW = 2 };
-
 struct lease_row {
 	char id[LEASE_ID_MAX];
 	char tenant[TENANT_ID_MAX], build[BUILD_ID_MAX];

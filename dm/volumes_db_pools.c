@@ -84,16 +84,16 @@ int volumes_db_pool_delete(struct volumes_db *db, int64_t pool, struct err *e)
 	        (long long)pool, (long long)pool, (long long)pool);
 }
 
-int volumes_db_create_begin(struct volumes_db *db, struct device_row *dev, struct err *e)
+int volumes_db_create_begin(struct volumes_db *db, struct device_row *dev, bool moves_tid, struct err *e)
 {
 	long long pool = dev->pool;
 	int rc = transact(db, e, "begin a device",
 	        "INSERT INTO devices (pool, id, kind, name, size_bytes, own_bytes, is_ready, parent, created_ms)"
 	        " SELECT id, next_device, %Q, %Q, %llu, %llu, 0, %u, %lld FROM pools WHERE id=%lld;"
-	        "INSERT INTO intents SELECT id, tid+1, %d, next_device FROM pools WHERE id=%lld;"
+	        "INSERT INTO intents SELECT id, tid+%d, %d, next_device FROM pools WHERE id=%lld;"
 	        "UPDATE pools SET next_device=next_device+1 WHERE id=%lld;",
 	        dev->kind, dev->name, (unsigned long long)dev->size_bytes, (unsigned long long)dev->own_bytes,
-	        dev->parent, (long long)time_wall_ms(), pool, INTENT_CREATE, pool, pool);
+	        dev->parent, (long long)time_wall_ms(), pool, moves_tid, INTENT_CREATE, pool, pool);
 	struct intent_row intent;
 
 	if (rc == 0)

@@ -134,6 +134,7 @@ static void pool_look(struct pool *p, const char *tenant)
 	else if (!trouble[0] && p->is_in_trouble)
 		log_info("a pool is well again", KV("pool", thin_name(&p->row, "pool", 0).text), KV("tenant", tenant));
 	p->is_in_trouble = trouble[0] != 0;
+	p->is_meta_full = pool_meta_is_full(&u);
 }
 
 /* A tenant that is being opened or repaired is looked at another time. */

@@ -16,6 +16,53 @@
 
 #define TOKEN_PREFIX "bld_"
 
+/* --- the cache ------------------------------------------------------------------------------------------------- */
+
+#define CACHE_SLOTS 64
+
+struct auth_cache {
+	uint64_t version;                           /* of the store's records */
+	struct token tokens[CACHE_SLOTS];           /* own; token_id "": free */
+	struct tenant_policy policies[CACHE_SLOTS]; /* tenant_id "": free */
+};
+
+static void cache_clear(struct auth_cache *c)
+{
+	for (size_t i = 0; i < CACHE_SLOTS; i++) {
+		token_clear(&c->tokens[i]);
+		*c->tokens[i].token_id = *c->policies[i].tenant_id = 0;
+	}
+}
+
+/* What was read before the last change is forgotten. */
+static void cache_check(const struct auth *a)
+{
+	uint64_t now = store_records_version(a->store);
+
+	if (a->cache->version != now)
+		cache_clear(a->cache);
+	a->cache->version = now;
+}
+
+static int policy_get(const struct auth *a, const char *tenant_id, struct tenant_policy *out, struct err *e)
+{
+	unsigned h = 0;
+
+	for (const char *c = tenant_id; *c; c++)
+		h = h * 31 + (uint8_t)*c;
+	cache_check(a);
+	struct tenant_policy *p = &a->cache->policies[h % CACHE_SLOTS];
+	if (strcmp(p->tenant_id, tenant_id) != 0) {
+		int rc = tenant_policy_get(a->store, a->config, tenant_id, p, e);
+		if (rc < 0) {
+			*p->tenant_id = 0;
+			return rc;
+		}
+	}
+	*out = *p;
+	return 0;
+}
+
 /* --- tokens ---------------------------------------------------------------------------------------------------- */
 
 static const char *const scopes[SCOPE_COUNT] = {[SCOPE_NONE] = "",
@@ -89,23 +136,34 @@ static const char *bearer_of(const struct http_exchange *x, const char **why)
 }
 
 /* The look-up is by hash: how long it takes says nothing about any token. */
-static const char *token_check(const struct auth *a, const char *text, struct caller *who)
+static const struct token *token_find(const struct auth *a, const char *text)
 {
-	AUTO_TOKEN struct token t = {0};
 	struct err e = ERR_INIT;
 	uint8_t hash[32];
 
 	token_hash(text, hash);
-	if (store_token_get(a->store, hash, &t, &e) < 0)
+	cache_check(a);
+	struct token *t = &a->cache->tokens[hash[0] % CACHE_SLOTS];
+	if (*t->token_id && !memcmp(t->hash, hash, sizeof(hash)))
+		return t;
+	token_clear(t);
+	return store_token_get(a->store, hash, t, &e) < 0 ? NULL : t;
+}
+
+static const char *token_check(const struct auth *a, const char *text, struct caller *who)
+{
+	const struct token *t = token_find(a, text);
+
+	if (!t)
 		return "the token is unknown";
-	if (t.revoked_ms)
+	if (t->revoked_ms)
 		return "the token was revoked";
-	if (t.expires_ms && t.expires_ms <= time_wall_ms())
+	if (t->expires_ms && t->expires_ms <= time_wall_ms())
 		return "the token has expired";
 	who->kind = CALLER_TOKEN;
-	who->scope = t.scope;
-	memcpy(who->token_id, t.token_id, sizeof(who->token_id));
-	memcpy(who->token_tenant, t.tenant_id, sizeof(who->token_tenant));
+	who->scope = t->scope;
+	memcpy(who->token_id, t->token_id, sizeof(who->token_id));
+	memcpy(who->token_tenant, t->tenant_id, sizeof(who->token_tenant));
 	return NULL;
 }
 
@@ -122,6 +180,24 @@ static enum rpc_code unauthenticated(struct http_exchange *x, const char *why, s
 	return RPC_UNAUTHENTICATED;
 }
 
+/* The VM manager's own token, for the port. In constant time: the hash is no secret, but what it is compared to is the
+ * client's choice. */
+static bool is_metald_token(const struct auth *a, const struct http_exchange *x)
+{
+	const char *value = http_header(x, "authorization"), *want = a->config->metald_token_sha256;
+	char hex[2 * 32 + 1];
+	uint8_t hash[32];
+	unsigned differ = 0;
+
+	if (!*want || !value || strncasecmp(value, "Bearer ", 7) != 0)
+		return false;
+	token_hash(value + 7 + strspn(value + 7, " "), hash);
+	put_hex(hex, hash, sizeof(hash));
+	for (size_t i = 0; i < sizeof(hex) - 1; i++)
+		differ |= (unsigned)(hex[i] ^ want[i]);
+	return differ == 0;
+}
+
 static enum rpc_code identify(void *arg, struct http_exchange *x, unsigned access, struct err *e)
 {
 	const struct service *s = arg;
@@ -133,6 +209,8 @@ static enum rpc_code identify(void *arg, struct http_exchange *x, unsigned acces
 	if (http_peer_identity(x) == PEER_ADMIN)
 		who->kind = CALLER_ROOT;
 	else if (http_peer_identity(x) == PEER_METALD && access == RPC_ACCESS_METALD)
+		who->kind = CALLER_METALD;
+	else if (access == RPC_ACCESS_METALD && is_metald_token(&s->auth, x))
 		who->kind = CALLER_METALD;
 	if (access == RPC_ACCESS_ANYONE || who->kind != CALLER_ANYONE || !s->auth.is_on)
 		return RPC_OK;
@@ -233,8 +311,7 @@ static int resolve(
 	if (who->kind == CALLER_TOKEN && differ(names.tenant_id, who->token_tenant))
 		return err_set(e, -EACCES, "the token is not of tenant \"%s\"", names.tenant_id);
 	snprintf(who->customer_id, sizeof(who->customer_id), "%s", names.customer_id);
-	rc = tenant_policy_get(
-	        a->store, a->config, either(who->token_tenant, either(names.tenant_id, "default")), &who->policy, e);
+	rc = policy_get(a, either(who->token_tenant, either(names.tenant_id, "default")), &who->policy, e);
 	if (rc >= 0)
 		rc = check_policy(a, who, e);
 	if (rc >= 0 && !*who->customer_id)
@@ -361,11 +438,15 @@ int auth_init(struct auth *a, const struct config *c, struct err *e)
 	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
 		return err_set(e, -EIO, "no random numbers");
 	*a = (struct auth){.config = c, .rate = rate_new(seed), .is_on = !strcmp(c->auth, "token")};
+	a->cache = xcalloc(1, sizeof(*a->cache));
 	return 0;
 }
 
 void auth_clear(struct auth *a)
 {
 	rate_free(a->rate);
+	if (a->cache)
+		cache_clear(a->cache);
+	free(a->cache);
 	*a = (struct auth){0};
 }

@@ -42,10 +42,14 @@ struct caller {
 	char customer_id[CUSTOMER_ID_MAX];
 };
 
+/* Records as they were read last; good as long as the store's version is the same. */
+struct auth_cache;
+
 struct auth {
 	struct store *store;         /* borrowed */
 	const struct config *config; /* borrowed */
 	struct rate *rate;           /* owns */
+	struct auth_cache *cache;    /* owns */
 	bool is_on;                  /* AUTH=token */
 };
 

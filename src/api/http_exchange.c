@@ -153,6 +153,10 @@ int exchange_body(struct http_exchange *x, const void *data, size_t len)
 		x->dropped_bytes += len;
 		return 0;
 	}
+	if (x->call && x->call->refusal != RPC_OK && x->dropped_bytes + len <= max) {
+		x->dropped_bytes += len; /* of no use any more, so it must not take memory from others */
+		return 0;
+	}
 	if (len > max - x->body.len || len > SERVER_BODY_BYTES_MAX - s->body_bytes) {
 		x->handler->too_large(x);
 		return -EFBIG;

@@ -14,7 +14,8 @@
 #include "build/states.h"
 #include "build/ulid.h"
 
-#define WAITING_MAX 10000 /* builds in the queue, of all tenants */
+#define WAITING_MAX 20000        /* builds in the queue, of all tenants */
+#define TENANT_WAITING_MAX 10000 /* of one: it cannot fill the queue for the others */
 #define RETRY_MS 5000
 #define TELL_MS 50
 
@@ -32,12 +33,22 @@ static const char *const state_texts[BUILD_STATE_COUNT] = {
 
 /* --- the table ------------------------------------------------------------------------------------------------- */
 
+/* Ids end in random characters (ulid.h). */
+static unsigned bucket_of(const char *build_id)
+{
+	unsigned h = 0;
+
+	for (const char *c = build_id + strlen(build_id); c > build_id && h < 1u << 26;)
+		h = h << 5 | (*--c & 31u);
+	return h % LIVE_BUCKETS;
+}
+
 struct live_job *jobs_live(const struct jobs *j, const char *build_id)
 {
-	struct live_job *l = j->live;
+	struct live_job *l = j->by_id[bucket_of(build_id)];
 
 	while (l && strcmp(l->build_id, build_id) != 0)
-		l = l->next;
+		l = l->same_bucket;
 	return l;
 }
 
@@ -53,7 +64,13 @@ static struct live_job *live_add(struct jobs *j, const struct job *job)
 	l->percent = (uint32_t)job->percent;
 	l->updated_ms = time_wall_ms();
 	l->next = j->live;
+	l->prev = &j->live;
+	if (l->next)
+		l->next->prev = &l->next;
 	j->live = l;
+	struct live_job **bucket = &j->by_id[bucket_of(l->build_id)];
+	l->same_bucket = *bucket;
+	*bucket = l;
 	return l;
 }
 
@@ -67,13 +84,16 @@ static void live_free(struct live_job *l)
 	free(l);
 }
 
-static void live_drop(struct jobs *j, struct live_job *l)
+void jobs_live_drop(struct jobs *j, struct live_job *l)
 {
-	struct live_job **at = &j->live;
+	struct live_job **at = &j->by_id[bucket_of(l->build_id)];
 
 	while (*at != l)
-		at = &(*at)->next;
-	*at = l->next;
+		at = &(*at)->same_bucket;
+	*at = l->same_bucket;
+	*l->prev = l->next;
+	if (l->next)
+		l->next->prev = l->prev;
 	live_free(l);
 }
 
@@ -207,7 +227,7 @@ int jobs_move(struct jobs *j, struct live_job *live, struct job *job, unsigned t
 		live->state = to;
 		live->updated_ms = line.time_ms;
 		if (state_is_final(to))
-			live_drop(j, live);
+			jobs_live_drop(j, live);
 	}
 	jobs_touch(j, job->build_id);
 	return 0;
@@ -325,8 +345,10 @@ int jobs_create(struct jobs *j, const struct jobs_new_build *n, struct job *out,
 	digest_format(&n->request_digest, digest);
 	if ((rc = create_again(j, n, digest, out, e)) != 0)
 		return rc;
-	if (queue_waiting(j->queue) >= WAITING_MAX) {
-		*n->excess = (struct store_excess){"queued_builds", queue_waiting(j->queue), WAITING_MAX};
+	unsigned all = queue_waiting(j->queue), own = queue_tenant_waiting(j->queue, n->policy->tenant_id);
+	if (all >= WAITING_MAX || own >= TENANT_WAITING_MAX) {
+		*n->excess = all >= WAITING_MAX ? (struct store_excess){"queued_builds", all, WAITING_MAX}
+		                                : (struct store_excess){"queued_builds", own, TENANT_WAITING_MAX};
 		return err_set(e, -EDQUOT, "the queue is full");
 	}
 	if (ulid_build_id((uint64_t)now, &j->last_id_ms, out->build_id) < 0)
@@ -408,7 +430,7 @@ int jobs_delete_start(struct jobs *j, struct job *job, struct err *e)
 		struct live_job *live = live_add(j, job);
 		int rc = jobs_move(j, live, job, BUILD_CLEANING, NULL, e);
 		if (rc < 0) {
-			live_drop(j, live);
+			jobs_live_drop(j, live);
 			return rc;
 		}
 	}
@@ -480,7 +502,7 @@ void jobs_free(struct jobs *j)
 	if (!j)
 		return;
 	while (j->live)
-		live_drop(j, j->live);
+		jobs_live_drop(j, j->live);
 	waiters_free(j->deletions);
 	waiters_free(j->artifacts);
 	while (j->watches) {

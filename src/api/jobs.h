@@ -21,9 +21,12 @@
 #include "build/queue.h"
 #include "store/store.h"
 
+#define LIVE_BUCKETS 4096
+
 /* A build that is not final. */
 struct live_job {
-	struct live_job *next;
+	struct live_job *next, **prev;
+	struct live_job *same_bucket;
 	char build_id[BUILD_ID_MAX], tenant_id[TENANT_ID_MAX];
 	unsigned state;
 	unsigned tenant_limit, weight; /* of struct queue_entry */
@@ -71,6 +74,7 @@ struct jobs {
 	struct audit *audit;                       /* borrowed; NULL: none is kept */
 	struct metrics *metrics;                   /* owns */
 	struct live_job *live;                     /* owns */
+	struct live_job *by_id[LIVE_BUCKETS];      /* the same ones, by the end of their ids */
 	struct jobs_waiter *deletions, *artifacts; /* own */
 	struct jobs_watch *watches;                /* owns */
 	struct loop_timer *tell_timer;             /* watches are due, or log lines are not on disk */
@@ -145,6 +149,8 @@ bool jobs_try_again(struct jobs *j, struct live_job *live, struct job *job, cons
 bool jobs_dequeue(struct jobs *j, struct live_job *live);
 /* Write JOB's new state with a line, and move LIVE; LIVE is freed when the state is final. */
 int jobs_move(struct jobs *j, struct live_job *live, struct job *job, unsigned to, const char *text, struct err *e);
+/* Forget LIVE; its row stays. */
+void jobs_live_drop(struct jobs *j, struct live_job *live);
 /* Set JOB's ending and move it there; what cannot be written now is kept and tried again. Takes *JOB's content. */
 void jobs_finish(struct jobs *j, struct live_job *live, struct job *job, unsigned state, const struct err *why);
 /* Something about the build can be told to its watches. */

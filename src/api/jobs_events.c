@@ -180,17 +180,6 @@ static bool waiters_answer(
 	return has_answered;
 }
 
-static void live_forget(struct jobs *j, const char *build_id)
-{
-	for (struct live_job **at = &j->live; *at; at = &(*at)->next)
-		if (!strcmp((*at)->build_id, build_id)) {
-			struct live_job *l = *at;
-			*at = l->next;
-			free(l); /* CLEANING: it has neither secrets nor an ending */
-			return;
-		}
-}
-
 static void audit_deletion(const struct jobs *j, const struct live_job *live, const struct msg_build_deleted *m)
 {
 	AUTO_JOB struct job job;
@@ -203,6 +192,26 @@ static void audit_deletion(const struct jobs *j, const struct live_job *live, co
 		                .reason = m->err.code ? m->err.msg : "deleted"});
 }
 
+/* Somebody has the product: the build is again what it was. */
+static void deletion_refused(struct jobs *j, struct live_job *live, const struct err *why)
+{
+	AUTO_JOB struct job job = {0};
+	struct err e = ERR_INIT;
+	AUTO_FREE char *text = xasprintf("not deleted: %s", why->msg);
+	const struct log_line line = {
+	        .time_ms = time_wall_ms(), .level = LOG_LEVEL_WARN, .component = "build", .message = text};
+	int rc = store_job_get(j->store, NULL, live->build_id, &job, &e);
+
+	if (rc >= 0) {
+		job.state = *job.error_kind ? BUILD_FAILED : BUILD_COMPLETED;
+		rc = store_job_update(j->store, &job, BUILD_CLEANING, &line, &e);
+	}
+	if (rc < 0)
+		log_error("a refused deletion cannot be taken back", KV("build", live->build_id), KV("error", e.msg));
+	else
+		jobs_live_drop(j, live);
+}
+
 static void on_deleted(void *arg, const struct msg_build_deleted *m)
 {
 	struct jobs *j = arg;
@@ -212,9 +221,12 @@ static void on_deleted(void *arg, const struct msg_build_deleted *m)
 	if (!live || live->state != BUILD_CLEANING)
 		return; /* the rest of a build whose row stays */
 	audit_deletion(j, live, m);
-	if (!e.code && store_job_remove(j->store, m->build_id, &e) >= 0) {
+	if (e.kind == ERR_KIND_LEASED) {
+		log_warn("not deleted", KV("build", m->build_id), KV("error", e.msg));
+		deletion_refused(j, live, &e);
+	} else if (!e.code && store_job_remove(j->store, m->build_id, &e) >= 0) {
 		log_info("deleted", KV("build", m->build_id), KV_U("freed_bytes", m->freed_bytes));
-		live_forget(j, m->build_id);
+		jobs_live_drop(j, live);
 	} else {
 		/* The row stays CLEANING: the next DeleteBuild or the next start tries again. */
 		log_error("not deleted", KV("build", m->build_id), KV("error", e.msg));

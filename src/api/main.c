@@ -17,6 +17,7 @@
 #include <sys/signalfd.h>
 
 #include "api/health.h"
+#include "api/volume_service.h"
 #include "api/tls.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -248,6 +249,7 @@ static int serve(struct program *p, struct err *e)
 	if (!jobs->link)
 		return err_sys(e, -errno, "watch the channel to builderd");
 	monitor_link_on_closed(jobs->link, on_link_closed, p);
+	p->service.volumes = volume_calls_new(jobs->link, store_secret(p->store));
 	monitor_link_on_listen(jobs->link, on_listen, p);
 	monitor_link_on_tls(jobs->link, on_tls, p);
 	rc = monitor_link_ready(jobs->link, server_port(p->service.server));
@@ -261,6 +263,7 @@ static int serve(struct program *p, struct err *e)
 static void clean_up(struct program *p)
 {
 	server_free(p->service.server); /* first: its cancel callbacks reach into jobs */
+	volume_calls_free(p->service.volumes);
 	if (p->service.jobs)
 		monitor_link_free(p->service.jobs->link);
 	jobs_free(p->service.jobs);

@@ -133,3 +133,13 @@ int metadata_check(const char *text, size_t len, struct err *e)
 	builder__v1__image_metadata__free_unpacked(m, NULL);
 	return 0;
 }
+
+char *metadata_init_path(const char *text, size_t len)
+{
+	AUTO(json_cleanup) struct json *document = json_load_strict(text, len, METADATA_MAX_DEPTH, NULL);
+	char *path = NULL;
+
+	if (document)
+		read_text(document, "init_path", &path, NULL);
+	return path ? path : xstrdup("");
+}

@@ -16,4 +16,7 @@ int metadata_check(const char *text, size_t len, struct err *e);
 /* NULL for a text that does not pass. Free with builder__v1__image_metadata__free_unpacked(m, NULL). */
 Builder__V1__ImageMetadata *metadata_read(const char *text, size_t len, struct err *e);
 
+/* Its init_path; "" if it names none. */
+char *metadata_init_path(const char *text, size_t len);
+
 #endif

@@ -20,6 +20,8 @@ struct monitor_link {
 	void *closed_arg;
 	void (*listen)(void *arg, int fd, unsigned metald_uid);
 	void *listen_arg;
+	const struct monitor_link_leases *leases;
+	void *leases_arg;
 	void (*tls)(void *arg, int cert_fd, int key_fd, int ca_fd);
 	void *tls_arg;
 };
@@ -111,6 +113,39 @@ static void on_storage(struct monitor_link *k, struct message *m)
 	k->events->storage(k->arg, s);
 }
 
+static void err_clean(struct err *e)
+{
+	err_sanitize(e);
+	text_clean(e->msg, sizeof(e->msg));
+}
+
+static void on_lease(struct monitor_link *k, struct message *m)
+{
+	struct msg_lease *l = (void *)m->payload;
+
+	err_clean(&l->err);
+	if (k->leases)
+		k->leases->lease(k->leases_arg, l, m->fds[0]);
+}
+
+static void on_lease_released(struct monitor_link *k, struct message *m)
+{
+	struct msg_lease_released *l = (void *)m->payload;
+
+	err_clean(&l->err);
+	if (k->leases)
+		k->leases->released(k->leases_arg, l);
+}
+
+static void on_leases(struct monitor_link *k, struct message *m)
+{
+	struct msg_leases *l = (void *)m->payload;
+
+	err_clean(&l->err);
+	if (k->leases)
+		k->leases->list(k->leases_arg, l, m->fds[0]);
+}
+
 static void on_api_listen(struct monitor_link *k, struct message *m)
 {
 	const struct msg_api_listen *l = (const void *)m->payload;
@@ -127,6 +162,9 @@ static void on_tls(struct monitor_link *k, struct message *m)
 
 static void (*const handlers[MSG_TYPE_COUNT])(struct monitor_link *k, struct message *m) = {
         [MSG_API_LISTEN] = on_api_listen,
+        [MSG_LEASE] = on_lease,
+        [MSG_LEASE_RELEASED] = on_lease_released,
+        [MSG_LEASES] = on_leases,
         [MSG_BUILD_PROGRESS] = on_progress,
         [MSG_BUILD_LOG] = on_log,
         [MSG_BUILD_DONE] = on_done,
@@ -139,7 +177,8 @@ static void (*const handlers[MSG_TYPE_COUNT])(struct monitor_link *k, struct mes
 /* As the first member. */
 static bool has_build_id(uint32_t type)
 {
-	return type != MSG_STORAGE && type != MSG_API_LISTEN && type != MSG_TLS_FILES;
+	return type == MSG_BUILD_PROGRESS || type == MSG_BUILD_LOG || type == MSG_BUILD_DONE ||
+	       type == MSG_BUILD_DELETED || type == MSG_ARTIFACT;
 }
 
 static void lost(struct monitor_link *k, const struct err *e)
@@ -216,6 +255,12 @@ void monitor_link_on_tls(struct monitor_link *k, void (*fn)(void *arg, int cert_
 	k->tls_arg = arg;
 }
 
+void monitor_link_on_lease(struct monitor_link *k, const struct monitor_link_leases *events, void *arg)
+{
+	k->leases = events;
+	k->leases_arg = arg;
+}
+
 static int link_send(struct monitor_link *k, enum msg_type type, const void *payload, uint32_t length, const int *fds,
         uint32_t n_fds)
 {
@@ -248,4 +293,9 @@ int monitor_link_ref(struct monitor_link *k, enum msg_type type, const char *ten
 	snprintf(m.build_id, sizeof(m.build_id), "%s", build_id);
 	snprintf(m.tenant_id, sizeof(m.tenant_id), "%s", tenant_id);
 	return link_send(k, type, &m, sizeof(m), NULL, 0);
+}
+
+int monitor_link_lease(struct monitor_link *k, enum msg_type type, const void *payload, uint32_t length)
+{
+	return link_send(k, type, payload, length, NULL, 0);
 }

@@ -30,10 +30,21 @@ void monitor_link_on_tls(struct monitor_link *k, void (*fn)(void *arg, int cert_
 /* FN gets the listening socket FD, which it takes over, when builderd hands it over. Before READY. */
 void monitor_link_on_listen(struct monitor_link *k, void (*fn)(void *arg, int fd, unsigned metald_uid), void *arg);
 
+/* Who hears the answers to monitor_link_lease(); before READY. */
+struct monitor_link_leases {
+	void (*lease)(void *arg, const struct msg_lease *m, int metadata_fd);
+	void (*released)(void *arg, const struct msg_lease_released *m);
+	void (*list)(void *arg, const struct msg_leases *m, int fd);
+};
+void monitor_link_on_lease(struct monitor_link *k, const struct monitor_link_leases *events, void *arg);
+
 /* READY; from here on the conversation runs. 0 or -errno, as below. */
 int monitor_link_ready(struct monitor_link *k, uint16_t port);
 int monitor_link_start(struct monitor_link *k, const struct msg_build_start *m, int source_fd, int runtime_fd);
 /* TYPE is BUILD_CANCEL, BUILD_DELETE or ARTIFACT_OPEN. */
 int monitor_link_ref(struct monitor_link *k, enum msg_type type, const char *tenant_id, const char *build_id);
+
+/* TYPE is LEASE_ACQUIRE, LEASE_RELEASE or LEASE_LIST; PAYLOAD is its struct. */
+int monitor_link_lease(struct monitor_link *k, enum msg_type type, const void *payload, uint32_t length);
 
 #endif

@@ -11,12 +11,14 @@
 #include "api/present.h"
 #include "api/protojson.h"
 #include "api/reflection.h"
+#include "api/volume_service.h"
 #include "base/cleanup.h"
 #include "build/states.h"
 #include "digest/hash.h"
 #include "health.pb-c.h"
 #include "json/json.h"
 #include "store/page.h"
+#include "volume.pb-c.h"
 
 #define PAGE_DEFAULT 50
 #define PAGE_MAX 1000
@@ -225,6 +227,10 @@ static void on_deleted(void *arg, int fd, uint64_t size, const struct err *e)
 	Builder__V1__DeleteBuildResponse r = BUILDER__V1__DELETE_BUILD_RESPONSE__INIT;
 
 	cleanup_close(&fd);
+	if (e->kind == ERR_KIND_LEASED) {
+		service_fail(arg, e);
+		return;
+	}
 	if (e->code) {
 		rpc_fail(arg, RPC_INTERNAL, "not deleted, try again: %s", e->msg);
 		return;
@@ -324,6 +330,12 @@ static void reflection_call(struct rpc_call *c, const ProtobufCMessage *request,
 		        RPC_ACCESS_ADMIN, false                                                                        \
 	}
 
+#define VOLUME(name, lower, idempotent, fn)                                                                            \
+	{                                                                                                              \
+		"builder.v1.VolumeService/" name, &builder__v1__##lower##_request__descriptor,                         \
+		        &builder__v1__##lower##_response__descriptor, false, idempotent, fn, RPC_ACCESS_METALD, false  \
+	}
+
 const struct rpc_method service_methods[] = {
         METHOD("CreateBuild", create_build, false, RPC_ACCESS_BUILD, create_build_call),
         METHOD("GetBuild", get_build, true, RPC_ACCESS_READ, get_build),
@@ -334,6 +346,9 @@ const struct rpc_method service_methods[] = {
                 &builder__v1__build_log_entry__descriptor, true, false, logs_stream_call, RPC_ACCESS_READ, false},
         METHOD("GetTenantQuotas", get_tenant_quotas, true, RPC_ACCESS_READ, get_tenant_quotas_call),
         METHOD("GetBuildStats", get_build_stats, true, RPC_ACCESS_READ, get_build_stats),
+        VOLUME("AcquireRootfs", acquire_rootfs, false, volume_acquire_call),
+        VOLUME("ReleaseRootfs", release_rootfs, false, volume_release_call),
+        VOLUME("ListLeases", list_leases, true, volume_list_call),
         ADMIN("SetTenant", set_tenant, false),
         ADMIN("GetTenant", get_tenant, true),
         ADMIN("ListTenants", list_tenants, true),

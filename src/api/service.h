@@ -17,6 +17,7 @@ struct service {
 	const struct config *config;
 	struct auth auth;
 	struct audit *audit; /* borrowed */
+	struct volume_calls *volumes;
 	struct server *server;
 	int64_t started_ms; /* monotonic */
 	bool is_draining;

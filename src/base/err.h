@@ -63,6 +63,7 @@
 	X(TIMEOUT, "timeout")                                                                                          \
 	X(CANCELLED, "cancelled")                                                                                      \
 	X(KILLED, "killed")                                                                                            \
+	X(LEASED, "leased")                                                                                            \
 	X(RESTARTED, "restarted")                                                                                      \
 	X(INTERNAL, "internal")
 

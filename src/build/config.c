@@ -52,6 +52,9 @@ static const struct option options[] = {
         NUMBER("PORT", port, "8082", 0, 65535, "port to listen on, 0 = any free one"),
         TEXT("API_SOCKET", api_socket, "STATE_DIR/api.sock",
                 "Unix socket of the API for root and METALD_UID; a leading STATE_DIR is that directory; empty = none"),
+        TEXT("METALD_TOKEN_SHA256", metald_token_sha256, "",
+                "SHA-256 of the VM manager's bearer token for the port, 64 hex digits; empty = none"),
+        TEXT("JAIL_DIR", jail_dir, "", "VMs' directories lie below it; empty = nothing is placed in any"),
         NUMBER("METALD_UID", metald_uid, "0", 0, 4294967294, "user id of the VM manager on API_SOCKET, 0 = root only"),
         TEXT("TLS_CERT_FILE", tls_cert_file, "",
                 "the server's certificate and its issuers, PEM; empty = no TLS; read again on SIGHUP"),
@@ -335,6 +338,13 @@ static int check_whole(const struct config *c, struct err *e)
 		        c->metald_spiffe_id);
 	if (c->audit_dir[0] && c->audit_dir[0] != '/')
 		return err_set(e, -EINVAL, CONFIG_PREFIX "AUDIT_DIR=\"%s\": expected an absolute path", c->audit_dir);
+	if (c->metald_token_sha256[0] &&
+	        (strlen(c->metald_token_sha256) != 64 || strspn(c->metald_token_sha256, "0123456789abcdef") != 64))
+		return err_set(e, -EINVAL,
+		        CONFIG_PREFIX "METALD_TOKEN_SHA256=\"%s\": expected 64 lower-case hexadecimal digits",
+		        c->metald_token_sha256);
+	if (c->jail_dir[0] && c->jail_dir[0] != '/')
+		return err_set(e, -EINVAL, CONFIG_PREFIX "JAIL_DIR=\"%s\": expected an absolute path", c->jail_dir);
 	if (c->local_images_dir[0] && c->local_images_dir[0] != '/')
 		return err_set(e, -EINVAL, CONFIG_PREFIX "LOCAL_IMAGES_DIR=\"%s\": expected an absolute path",
 		        c->local_images_dir);

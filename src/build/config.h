@@ -22,6 +22,8 @@ struct config {
 	char *address;             /* ADDRESS, IPv4 or IPv6 literal */
 	uint64_t port;             /* PORT, 0 = any free one */
 	char *api_socket;          /* API_SOCKET: a Unix socket for clients of this host, "" = none */
+	char *metald_token_sha256; /* METALD_TOKEN_SHA256: 64 hex digits, "" = none */
+	char *jail_dir;            /* JAIL_DIR: VMs' directories lie below it, "" = nothing is placed */
 	uint64_t metald_uid;       /* METALD_UID: the VM manager's user on that socket, 0 = root only */
 	char *volume_socket;       /* VOLUME_SOCKET: a Unix socket for builder-volume, "" = none */
 	char *allowed_origins;     /* CORS_ALLOWED_ORIGINS: https://a.example,... or *; "" = none */

@@ -46,6 +46,35 @@ bool msg_build_id_is_valid(const char id[BUILD_ID_MAX])
 	return id_is_valid(id, BUILD_ID_MAX);
 }
 
+bool msg_lease_id_is_valid(const char id[LEASE_ID_MAX])
+{
+	return id_is_valid(id, LEASE_ID_MAX);
+}
+
+/* At most 64 characters. */
+bool msg_lease_holder_is_valid(const char holder[LEASE_HOLDER_MAX])
+{
+	return id_is_valid(holder, LEASE_HOLDER_MAX) && strlen(holder) <= 64;
+}
+
+bool msg_lease_jail_is_valid(const char jail[LEASE_JAIL_MAX])
+{
+	size_t len = strnlen(jail, LEASE_JAIL_MAX);
+
+	if (len == LEASE_JAIL_MAX)
+		return false;
+	for (const char *c = jail; len && c;) {
+		size_t n = strcspn(c, "/");
+		if (!n || !strncmp(c, ".", n) || (n == 2 && !strncmp(c, "..", n)))
+			return false;
+		for (size_t i = 0; i < n; i++)
+			if (!isalnum((unsigned char)c[i]) && !memchr("._-", c[i], 3))
+				return false;
+		c = c[n] ? c + n + 1 : NULL;
+	}
+	return true;
+}
+
 bool msg_tenant_id_is_valid(const char id[TENANT_ID_MAX])
 {
 	return id_is_valid(id, TENANT_ID_MAX);

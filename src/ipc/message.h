@@ -23,6 +23,11 @@
 #define MSG_MAX_FDS 8
 #define MSG_MAX_BYTES 16384 /* header included */
 #define IMAGE_LAYERS_MAX 127
+#define LEASE_ID_MAX 40     /* "lease_" + 26 characters of ULID + NUL, room to grow */
+#define LEASE_HOLDER_MAX 72 /* [A-Za-z0-9][A-Za-z0-9._-]{0,63} */
+#define LEASE_JAIL_MAX 192  /* relative path: components of [A-Za-z0-9._-], none "." or ".." */
+
+enum lease_mode { LEASE_READ_ONLY = 1, LEASE_COW = 2 };
 
 /* Who may send a message to builderd; ROLE_MONITOR is builderd itself. */
 enum role {
@@ -105,6 +110,30 @@ struct msg_build_ref { /* BUILD_CANCEL, BUILD_DELETE, ARTIFACT_OPEN */
 	char tenant_id[TENANT_ID_MAX];
 };
 
+struct msg_lease_acquire {
+	uint64_t serial; /* of the question, any number; the answer has it, too */
+	char tenant_id[TENANT_ID_MAX];
+	char build_id[BUILD_ID_MAX];
+	char holder[LEASE_HOLDER_MAX];
+	char jail[LEASE_JAIL_MAX];
+	uint32_t mode; /* enum lease_mode */
+};
+
+struct msg_lease_release {
+	uint64_t serial;
+	char lease_id[LEASE_ID_MAX];
+};
+
+#define LEASE_PAGE_MAX 100
+
+struct msg_lease_list {
+	uint64_t serial;
+	char tenant_id[TENANT_ID_MAX]; /* "": all, so for the build */
+	char build_id[BUILD_ID_MAX];
+	char after[LEASE_ID_MAX]; /* "": from the first */
+	uint32_t limit;           /* 1 to LEASE_PAGE_MAX */
+};
+
 struct msg_api_ready {
 	uint32_t port; /* the port that was bound */
 };
@@ -161,6 +190,43 @@ struct msg_artifact {
 /* After READY. fds: [0] a listening stream socket for clients on this host; who connects is known by uid. */
 struct msg_api_listen {
 	uint32_t metald_uid; /* the VM manager's; 0: it has none of its own */
+};
+
+struct msg_lease_info {
+	char lease_id[LEASE_ID_MAX];
+	char tenant_id[TENANT_ID_MAX];
+	char build_id[BUILD_ID_MAX];
+	char holder[LEASE_HOLDER_MAX];
+	char jail[LEASE_JAIL_MAX];
+	uint32_t mode;
+	int64_t created_ms;    /* Unix time */
+	char path[256];        /* "": not up, or lost */
+	uint32_t major, minor; /* 0: a file */
+	uint64_t size_bytes;
+	unsigned char fs_uuid[16];
+	struct digest checksum, verity_root;
+	char verity_path[256];
+};
+
+/* Answer to LEASE_ACQUIRE. fds when err.code == 0: [0] metadata.json. */
+struct msg_lease {
+	uint64_t serial;
+	struct err err;
+	struct msg_lease_info info;
+};
+
+/* Answer to LEASE_RELEASE. */
+struct msg_lease_released {
+	uint64_t serial;
+	struct err err;
+};
+
+/* Answer to LEASE_LIST. fds when err.code == 0: [0] COUNT of struct msg_lease_info. */
+struct msg_leases {
+	uint64_t serial;
+	uint32_t count;    /* at most the limit that was asked for */
+	uint32_t has_more; /* there are others behind them */
+	struct err err;
 };
 
 struct msg_storage { /* sent after READY and every 10 s while it changes; health */
@@ -338,11 +404,17 @@ struct msg_admin_answer {
 	X(BUILD_CANCEL, "build-cancel", ROLE_API, MSG_STATE_RUNNING, false, struct msg_build_ref, 0, 0)                \
 	X(BUILD_DELETE, "build-delete", ROLE_API, MSG_STATE_RUNNING, false, struct msg_build_ref, 0, 0)                \
 	X(ARTIFACT_OPEN, "artifact-open", ROLE_API, MSG_STATE_RUNNING, false, struct msg_build_ref, 0, 0)              \
+	X(LEASE_ACQUIRE, "lease-acquire", ROLE_API, MSG_STATE_RUNNING, false, struct msg_lease_acquire, 0, 0)          \
+	X(LEASE_RELEASE, "lease-release", ROLE_API, MSG_STATE_RUNNING, false, struct msg_lease_release, 0, 0)          \
+	X(LEASE_LIST, "lease-list", ROLE_API, MSG_STATE_RUNNING, false, struct msg_lease_list, 0, 0)                   \
 	X(BUILD_PROGRESS, "build-progress", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_build_progress, 0, 0)   \
 	X(BUILD_LOG, "build-log", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_build_log, 0, 0)                  \
 	X(BUILD_DONE, "build-done", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_build_done, 0, 1)               \
 	X(BUILD_DELETED, "build-deleted", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_build_deleted, 0, 0)      \
 	X(ARTIFACT, "artifact", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_artifact, 0, 1)                     \
+	X(LEASE, "lease", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_lease, 0, 1)                              \
+	X(LEASE_RELEASED, "lease-released", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_lease_released, 0, 0)   \
+	X(LEASES, "leases", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_leases, 0, 1)                           \
 	X(STORAGE, "storage", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_storage, 0, 0)                        \
 	X(TLS_FILES, "tls-files", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_tls_files, 2, 3)                  \
 	X(FETCH_START, "fetch-start", ROLE_MONITOR, MSG_STATE_NEW, true, struct msg_fetch_start, 2, 3)                 \
@@ -398,5 +470,11 @@ const char *msg_name(uint32_t type);
 /* BUILD_ID and TENANT_ID as they came over a socket: terminated, legal characters, never "." or "..". */
 bool msg_build_id_is_valid(const char id[BUILD_ID_MAX]);
 bool msg_tenant_id_is_valid(const char id[TENANT_ID_MAX]);
+
+/* The same for what leases are named by. */
+bool msg_lease_id_is_valid(const char id[LEASE_ID_MAX]);
+bool msg_lease_holder_is_valid(const char holder[LEASE_HOLDER_MAX]);
+/* Also "". */
+bool msg_lease_jail_is_valid(const char jail[LEASE_JAIL_MAX]);
 
 #endif

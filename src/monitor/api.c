@@ -116,13 +116,10 @@ static int on_cancel(struct monitor *m, struct message *msg, struct err *e)
 	return rc;
 }
 
-struct deletion {
-	struct monitor *m;
-	struct msg_build_ref ref;
-};
-
-static void deletion_run(struct monitor *m, const struct msg_build_ref *r)
+/* The blocks of a big file take their time to free. */
+static void deletion_run(struct monitor *m, const void *arg)
 {
+	const struct msg_build_ref *r = arg;
 	struct msg_build_deleted d = {.err = ERR_INIT};
 	int rc = m->ops->rootfs_delete(m->store, r->tenant_id, r->build_id, &d.freed_bytes, &d.err);
 
@@ -132,46 +129,6 @@ static void deletion_run(struct monitor *m, const struct msg_build_ref *r)
 		log_info("rootfs deleted", KV("build", r->build_id), KV_U("freed_bytes", d.freed_bytes));
 	memcpy(d.build_id, r->build_id, sizeof(d.build_id));
 	monitor_post(m, MSG_BUILD_DELETED, &d, sizeof(d), -1);
-}
-
-static void *deletion_thread(void *arg)
-{
-	struct deletion *d = arg;
-	struct monitor *m = d->m;
-
-	deletion_run(m, &d->ref);
-	free(d);
-	pthread_mutex_lock(&m->post_lock);
-	m->n_deletions--;
-	pthread_cond_broadcast(&m->deletion_ended);
-	pthread_mutex_unlock(&m->post_lock);
-	return NULL;
-}
-
-/* The blocks of a big file take their time to free: not on the main thread. */
-static void delete_start(struct monitor *m, const struct msg_build_ref *r)
-{
-	struct deletion *d = malloc(sizeof(*d));
-	pthread_t thread;
-
-	if (!d)
-		abort();
-	*d = (struct deletion){.m = m, .ref = *r};
-	pthread_mutex_lock(&m->post_lock);
-	m->n_deletions++;
-	pthread_mutex_unlock(&m->post_lock);
-	if (pthread_create(&thread, NULL, deletion_thread, d))
-		deletion_thread(d);
-	else
-		pthread_detach(thread);
-}
-
-void api_deletions_wait(struct monitor *m)
-{
-	pthread_mutex_lock(&m->post_lock);
-	while (m->n_deletions)
-		pthread_cond_wait(&m->deletion_ended, &m->post_lock);
-	pthread_mutex_unlock(&m->post_lock);
 }
 
 static int on_delete(struct monitor *m, struct message *msg, struct err *e)
@@ -187,7 +144,7 @@ static int on_delete(struct monitor *m, struct message *msg, struct err *e)
 		build_stop(b, BUILD_STOP_CANCEL);
 		return 0;
 	}
-	delete_start(m, r);
+	work_start(m, deletion_run, r, sizeof(*r));
 	return 0;
 }
 
@@ -215,6 +172,9 @@ static api_handler_fn *const handlers[MSG_TYPE_COUNT] = {
         [MSG_BUILD_CANCEL] = on_cancel,
         [MSG_BUILD_DELETE] = on_delete,
         [MSG_ARTIFACT_OPEN] = on_artifact,
+        [MSG_LEASE_ACQUIRE] = lease_on_acquire,
+        [MSG_LEASE_RELEASE] = lease_on_release,
+        [MSG_LEASE_LIST] = lease_on_list,
 };
 
 /* --- the child
@@ -399,7 +359,7 @@ static void build_ended(struct monitor *m, struct build *b)
 	build_free(b);
 	send_to_api(m, MSG_BUILD_DONE, &done, sizeof(done), metadata_fd);
 	if (is_delete_wanted)
-		delete_start(m, &ref);
+		work_start(m, deletion_run, &ref, sizeof(ref));
 	api_storage_report(m);
 	if (m->is_stopping && !m->n_builds)
 		loop_stop(m->loop, 0);

@@ -209,7 +209,7 @@ static void shut_down(struct monitor *m)
 		build_stop(m->builds, BUILD_STOP_SHUTDOWN);
 		build_free(m->builds);
 	}
-	api_deletions_wait(m);
+	work_wait(m);
 	if (m->store)
 		m->ops->close(m->store);
 	monitor_posts_send(m);
@@ -222,7 +222,7 @@ int monitor_run(struct monitor *m, struct err *e)
 	m->api.channel.fd = m->api.pidfd = -1;
 	m->posts_tail = &m->posts;
 	pthread_mutex_init(&m->post_lock, NULL);
-	pthread_cond_init(&m->deletion_ended, NULL);
+	pthread_cond_init(&m->work_ended, NULL);
 	m->child_env = config_environ(&m->config);
 	signals_take(m);
 	int rc = directories_make(m, e);

@@ -55,8 +55,8 @@ struct monitor {
 	struct admin_clients admin;
 
 	pthread_mutex_t post_lock;
-	unsigned n_deletions; /* under post_lock: threads that delete a rootfs */
-	pthread_cond_t deletion_ended;
+	unsigned n_works; /* under post_lock: threads of work.c */
+	pthread_cond_t work_ended;
 	struct post *posts, **posts_tail; /* under post_lock: what build threads want to be sent */
 };
 
@@ -81,8 +81,17 @@ void api_end(struct monitor *m, int timeout_ms);
 void api_storage_report(struct monitor *m);
 /* Give it the certificate's files as they are now. */
 void api_tls_reload(struct monitor *m);
-/* Until no deletion is under way. */
-void api_deletions_wait(struct monitor *m);
+
+/* work.c: call FN with a copy of ARG's SIZE bytes in a thread of its own. */
+typedef void work_fn(struct monitor *m, const void *arg);
+void work_start(struct monitor *m, work_fn *fn, const void *arg, size_t size);
+/* Until none is under way. */
+void work_wait(struct monitor *m);
+
+/* lease.c: messages of builderd-api. */
+int lease_on_acquire(struct monitor *m, struct message *msg, struct err *e);
+int lease_on_release(struct monitor *m, struct message *msg, struct err *e);
+int lease_on_list(struct monitor *m, struct message *msg, struct err *e);
 
 /* admin.c: VOLUME_SOCKET of the configuration, for builder-volume. */
 int admin_start(struct monitor *m, struct err *e);

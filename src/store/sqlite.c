@@ -31,6 +31,7 @@ struct store {
 	sqlite3_stmt *statements[SQL_COUNT]; /* owns */
 	bool is_open;                        /* a transaction holds collected log lines */
 	char *dir;                           /* owns */
+	uint64_t records_version;
 	uint8_t secret[SECRET_BYTES];
 };
 
@@ -329,6 +330,16 @@ void store_close(struct store *s)
 	free(s->dir);
 	explicit_bzero(s->secret, sizeof(s->secret));
 	free(s);
+}
+
+uint64_t store_records_version(const struct store *s)
+{
+	return s->records_version;
+}
+
+void sql_records_changed(struct store *s)
+{
+	s->records_version++;
 }
 
 const uint8_t *store_secret(const struct store *s)

@@ -70,6 +70,8 @@ const char *sql_text(struct sqlite3_stmt *st, int at); /* never NULL; until the 
 int64_t sql_int(struct sqlite3_stmt *st, int at);
 const void *sql_blob(struct sqlite3_stmt *st, int at, size_t *len);
 
+void sql_records_changed(struct store *s);
+
 /* Join or open the transaction that collects log lines; it stays open. */
 int sql_collect(struct store *s, struct err *e);
 /* After a failure: SQLite may have rolled everything back. */

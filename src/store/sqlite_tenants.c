@@ -8,6 +8,13 @@
 #include "base/cleanup.h"
 #include "store/sqlite.h"
 
+/* For the end of every change below. */
+static int records_end(struct store *s, int code, struct err *e)
+{
+	sql_records_changed(s);
+	return sql_change_end(s, code < 0 ? code : 0, e);
+}
+
 /* --- tenants --------------------------------------------------------------------------------------------------- */
 
 void tenant_clear(struct tenant *t)
@@ -47,7 +54,7 @@ int store_tenant_put(struct store *s, const struct tenant *t, struct err *e)
 	sql_bind_int(st, 8, t->created_ms);
 	sql_bind_int(st, 9, t->updated_ms);
 	code = sql_run(s, st, "write a tenant", e);
-	return sql_change_end(s, code < 0 ? code : 0, e);
+	return records_end(s, code, e);
 }
 
 int store_tenant_get(struct store *s, const char *tenant_id, struct tenant *out, struct err *e)
@@ -113,7 +120,7 @@ int store_tenant_remove(struct store *s, const char *tenant_id, struct err *e)
 		code = remove_by_tenant(s, SQL_TENANT_REMOVE, tenant_id, e);
 	if (!code)
 		code = err_set(e, -ENOENT, "there is no tenant \"%s\"", tenant_id);
-	return sql_change_end(s, code < 0 ? code : 0, e);
+	return records_end(s, code, e);
 }
 
 /* --- tokens ---------------------------------------------------------------------------------------------------- */
@@ -154,7 +161,7 @@ int store_token_add(struct store *s, const struct token *t, struct err *e)
 	sql_bind_int(st, 7, t->expires_ms);
 	sql_bind_int(st, 8, t->revoked_ms);
 	code = sql_run(s, st, "write a token", e);
-	return sql_change_end(s, code < 0 ? code : 0, e);
+	return records_end(s, code, e);
 }
 
 int store_token_get(struct store *s, const uint8_t hash[32], struct token *out, struct err *e)
@@ -197,7 +204,7 @@ int store_token_revoke(struct store *s, const char *token_id, int64_t at_ms, str
 	code = sql_run(s, st, "revoke a token", e);
 	if (!code)
 		code = err_set(e, -ENOENT, "there is no token \"%s\" that is not revoked", token_id);
-	return sql_change_end(s, code < 0 ? code : 0, e);
+	return records_end(s, code, e);
 }
 
 /* --- audit ----------------------------------------------------------------------------------------------------- */

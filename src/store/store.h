@@ -171,6 +171,9 @@ struct token {
 void token_clear(struct token *t);
 #define AUTO_TOKEN __attribute__((cleanup(token_clear)))
 
+/* Another number after each change of a tenant or token, so that copies of them can be told old. */
+uint64_t store_records_version(const struct store *s);
+
 typedef int store_tenant_fn(void *arg, const struct tenant *t);
 typedef int store_token_fn(void *arg, const struct token *t);
 

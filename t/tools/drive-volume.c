@@ -4,7 +4,8 @@
  * drive-volume STATE_DIR STEP...; each step prints a line, the first that fails ends the run with exit code 1. One
  * tenant, one volume at a time; CACHE_MAX in the environment is cache_max_bytes. create BUILD PARENT|- MIB INODES mount
  * fill NAME MIB   copy DIR   sum NAME   remove NAME   grow MIB   unmount check   hash   snapshot KEY   snapshot-cheap
- * KEY   seal KEY   discard   find KEY   share BUILD KEY open BUILD   delete BUILD blob NAME MIB   stop-in MS   usage
+ * KEY   seal KEY   discard   find KEY   share BUILD KEY open BUILD   delete BUILD lease BUILD ro|cow HOLDER JAIL|-
+ * release LEASE|HOLDER   leases   blob NAME MIB   stop-in MS   usage
  * reap (wait until what is dead is gone)   calls (ioctls made)   trim   threads N   tenants FROM COUNT (opens them,
  * making what is missing)   pause   shell CMD   probe   times (print the milliseconds of each step from here on)
  */
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -252,6 +254,52 @@ static int do_delete(char **a, struct err *e)
 	return rc;
 }
 
+/* BUILD ro|cow HOLDER JAIL|- */
+static int do_lease(char **a, struct err *e)
+{
+	struct lease_request q = {.mode = strcmp(a[1], "cow") ? LEASE_READ_ONLY : LEASE_COW};
+	char checksum[DIGEST_TEXT_MAX] = "-";
+	AUTO_FREE char *metadata = NULL;
+	struct lease l;
+	size_t len;
+
+	snprintf(q.tenant, sizeof(q.tenant), "%s", tenant);
+	snprintf(q.build, sizeof(q.build), "%s", a[0]);
+	snprintf(q.holder, sizeof(q.holder), "%s", a[2]);
+	snprintf(q.jail, sizeof(q.jail), "%s", strcmp(a[3], "-") ? a[3] : "");
+	int rc = ops->lease_acquire(store, &q, &l, &metadata, &len, e);
+	if (rc == 0)
+		printf("%s %s %u:%u %ju %.*s\n", l.id, l.path, major(l.dev), minor(l.dev), (uintmax_t)l.size_bytes,
+		        (int)len, metadata);
+	if (rc == 0 && digest_is_valid(&l.verity_root))
+		printf("verity %s %s\n", l.verity_path, digest_format(&l.verity_root, checksum));
+	return rc;
+}
+
+/* LEASE, or the holder of one. */
+static int do_release(char **a, struct err *e)
+{
+	static struct lease l[100];
+	int n = strncmp(a[0], "lease_", 6) ? ops->lease_list(store, "", "", "", l, ARRAY_LEN(l), e) : 0;
+	const char *id = a[0];
+
+	for (int i = 0; i < n; i++)
+		if (!strcmp(l[i].what.holder, a[0]))
+			id = l[i].id;
+	return ops->lease_release(store, id, e);
+}
+
+static int do_leases(char **a, struct err *e)
+{
+	static struct lease l[100];
+	int n = ops->lease_list(store, "", "", "", l, ARRAY_LEN(l), e);
+
+	for (int i = 0; i < n; i++)
+		printf("%s %s %s %s %s\n", l[i].id, l[i].what.build, l[i].what.holder,
+		        l[i].what.mode == LEASE_COW ? "cow" : "ro", l[i].path);
+	return n < 0 ? n : 0;
+}
+
 static int do_blob(char **a, struct err *e)
 {
 	AUTO_CLOSE int dir = ops->blob_dir(store, tenant, e);
@@ -432,6 +480,9 @@ static const struct step {
         {"share", 2, do_share},
         {"open", 1, do_open},
         {"delete", 1, do_delete},
+        {"lease", 4, do_lease},
+        {"release", 1, do_release},
+        {"leases", 0, do_leases},
         {"blob", 2, do_blob},
         {"usage", 0, do_usage},
         {"reap", 0, do_reap},
@@ -500,7 +551,8 @@ int main(int argc, char **argv)
 	log_setup("drive-volume", LOG_LEVEL_INFO, false);
 	options = (struct store_options){.state_dir = argv[1],
 	        .fetch_uid = 64002,
-	        .cache_max_bytes = max ? strtoull(max, NULL, 10) : UINT64_MAX};
+	        .cache_max_bytes = max ? strtoull(max, NULL, 10) : UINT64_MAX,
+	        .jail_dir = getenv("JAIL_DIR")};
 	dm_options();
 	if (getenv("DRIVE_TENANT"))
 		tenant = getenv("DRIVE_TENANT");

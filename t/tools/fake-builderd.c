@@ -232,6 +232,15 @@ static void on_artifact(const struct msg_build_ref *r)
 	say(MSG_ARTIFACT, &a, sizeof(a), fd);
 }
 
+/* There is none. */
+static void on_lease_list(const struct msg_lease_list *q)
+{
+	struct msg_leases a = {.serial = q->serial, .err = ERR_INIT};
+	AUTO_CLOSE int fd = fd_memfile("leases", "", 0);
+
+	say(MSG_LEASES, &a, sizeof(a), fd);
+}
+
 static void api_socket_hand_over(void)
 {
 	struct msg_api_listen m = {0};
@@ -282,6 +291,9 @@ static void on_channel(void *arg, uint32_t events)
 		break;
 	case MSG_BUILD_DELETE:
 		on_delete((void *)m.payload);
+		break;
+	case MSG_LEASE_LIST:
+		on_lease_list((void *)m.payload);
 		break;
 	case MSG_ARTIFACT_OPEN:
 		on_artifact((void *)m.payload);

@@ -8,10 +8,12 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sqlite3.h>
 
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "store/page.h"
+#include "store/sqlite.h"
 #include "store/store.h"
 
 static char dir[] = "/tmp/store-test.XXXXXX";
@@ -248,6 +250,93 @@ Test(store, files_are_private_and_killed_writer_loses_nothing)
 	cr_assert_eq(lines_of("build_K"), 1);
 	cr_assert_eq(stat(path, &st), 0);
 	cr_assert_eq(st.st_mode & 077, 0);
+}
+
+/* As the first version of the program left it, with a build of each kind. */
+static void make_version_1(const char *path)
+{
+	AUTO_FREE char *sql = xasprintf("%s PRAGMA application_id = 1651862628; PRAGMA user_version = 1;"
+	                                "INSERT INTO jobs SELECT 'build_' || v, 't', '', '', '', 86400000 * 3 + v, "
+	                                "'i', x'', 0, 1, 1, 1, v, 0, 0, 0, '',"
+	                                " '', '', '', CASE v WHEN 6 THEN 'sha256:0' ELSE '' END, '', '', 0, 0, 5, 70, "
+	                                "0, 0, 0, 0, 0, 0, 0, 0, 0, 10"
+	                                " FROM (SELECT 1 AS v UNION SELECT 6 UNION SELECT 7)",
+	        sqlite_migrations[0]);
+	sqlite3 *db;
+
+	cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+	cr_assert_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
+	sqlite3_close(db);
+}
+
+Test(store, an_old_file_is_brought_up_to_date)
+{
+	AUTO_FREE char *path = xasprintf("%s/jobs.db", dir);
+	struct store_usage u;
+	AUTO_JOB struct job back;
+
+	store_close(store);
+	cr_assert_eq(unlink(path), 0);
+	make_version_1(path);
+	open_store();
+	cr_assert_eq(store_job_get(store, "t", "build_7", &back, &err), 0);
+	cr_assert(back.tries == 0 && back.retry_ms == 0 && back.state == BUILD_FAILED);
+	cr_assert_eq(store_usage_get(store, "t", 3, &u, &err), 0);
+	cr_assert(u.builds == 3 && u.completed == 1 && u.failed == 1 && u.cancelled == 0);
+	cr_assert(u.compute_ms == 30 && u.pulled_bytes == 15 && u.stored_bytes == 70);
+	add("t", "build_N", 86400000LL * 3, BUILD_PENDING);
+	store_close(store);
+	open_store(); /* a second time there is nothing to do */
+	cr_assert_eq(store_usage_get(store, "t", 3, &u, &err), 0);
+	cr_assert_eq(u.builds, 4);
+}
+
+static int step_all(struct store_backup *b)
+{
+	int rc, steps = 0;
+
+	while ((rc = store_backup_step(b, &err)) > 0) {
+		steps++;
+		AUTO_FREE char *id = xasprintf("build_S%d", steps);
+		add("t", id, 5, BUILD_PENDING); /* while it is copied */
+	}
+	return rc < 0 ? rc : steps;
+}
+
+Test(store, a_copy_has_what_was_there)
+{
+	struct store_backup *b = NULL;
+	AUTO_FREE char *to = xasprintf("%s/copy", dir);
+	AUTO_FREE char *path = xasprintf("%s/jobs.db", to);
+	AUTO_FREE char *data = NULL;
+	struct job_totals here, there;
+	size_t len;
+
+	for (int i = 0; i < 200; i++) { /* more than one step takes */
+		struct job j = {.created_ms = i, .state = BUILD_PENDING, .source = xasprintf("%09999d", i)};
+		snprintf(j.build_id, sizeof(j.build_id), "build_%04d", i);
+		strcpy(j.tenant_id, "t");
+		cr_assert_eq(store_job_add(store, &j, NULL, &err), 0, "%s", err.msg);
+		free(j.source);
+	}
+	store_log_append(store, "build_0001", &(struct log_line){.message = "collected"}, &err);
+	cr_assert_eq(store_backup_begin(store, &b, &err), 0, "%s", err.msg);
+	cr_assert_gt(step_all(b), 0, "%s", err.msg);
+	AUTO_CLOSE int fd = store_backup_file(b, &err);
+	cr_assert_geq(fd, 0, "%s", err.msg);
+	store_backup_free(b);
+	store_backup_free(NULL);
+	cr_assert_eq(fd_slurp(fd, 64 << 20, &data, &len), 0);
+	cr_assert_eq(store_job_totals(store, &(struct job_filter){.tenant_id = "t"}, &here, &err), 0);
+	store_close(store);
+	cr_assert_eq(mkdir(to, 0700), 0);
+	AUTO_CLOSE int out = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	cr_assert_eq(fd_write_all(out, data, len), 0);
+	cr_assert(store_open(to, &store, &err) >= 0, "%s", err.msg);
+	cr_assert_eq(store_job_totals(store, &(struct job_filter){.tenant_id = "t"}, &there, &err), 0);
+	cr_assert_eq(here.jobs, there.jobs);
+	cr_assert_gt(there.jobs, 200);
+	cr_assert_eq(lines_of("build_0001"), 1, "collected lines are in it");
 }
 
 Test(page, round_trip_and_tampering)
