@@ -148,6 +148,9 @@ done
 is "$(find "$state/tenants/test/vm" "$jails/vm2/root" -type f)" "" "its clones are gone, in the jail as well"
 like "$(volume ReleaseRootfs "{\"leaseId\":\"$(lease vm1 .lease.leaseId)\"}")" not_found "a second time there is nothing to give back"
 like "$(api DeleteBuild "$delete")" '"success":true' "now the build can be deleted"
+is "$(cat "$state"/audit/* | jq -r 'select(.event == "storage_access" and (.reason | IN("leased", "released"))) | .reason + " " + .outcome' | sort -u | tr '\n' ',')" \
+	"leased allowed,released allowed," "leases are in the audit log"
+ok "which verifies" "$build/builderctl" audit verify "$state"/audit/*
 builderd_stop
 leaks_end
 done_testing

@@ -249,7 +249,7 @@ static int serve(struct program *p, struct err *e)
 	if (!jobs->link)
 		return err_sys(e, -errno, "watch the channel to builderd");
 	monitor_link_on_closed(jobs->link, on_link_closed, p);
-	p->service.volumes = volume_calls_new(jobs->link, store_secret(p->store));
+	p->service.volumes = volume_calls_new(jobs->link, store_secret(p->store), p->audit);
 	monitor_link_on_listen(jobs->link, on_listen, p);
 	monitor_link_on_tls(jobs->link, on_tls, p);
 	rc = monitor_link_ready(jobs->link, server_port(p->service.server));

@@ -29,12 +29,13 @@ struct waiting {
 	uint64_t serial;
 	struct rpc_call *call;
 	struct volume_calls *owner;
-	char tenant_id[TENANT_ID_MAX], build_id[BUILD_ID_MAX]; /* of a list */
+	char tenant_id[TENANT_ID_MAX], build_id[BUILD_ID_MAX]; /* of a list, or to be leased */
 };
 
 struct volume_calls {
 	struct monitor_link *link;
 	const uint8_t *secret;
+	struct audit *audit;
 	struct waiting *list; /* owns */
 	unsigned n;
 	uint64_t last_serial; /* random at first: answers to a builderd-api before us are nobody's */
@@ -194,6 +195,20 @@ static void reply_lease(struct rpc_call *c, const struct msg_lease *m, int metad
 	builder__v1__acquire_rootfs_response__free_unpacked(r, NULL);
 }
 
+static void audit_lease(const struct waiting *w, const char *resource, const char *what, const struct err *e)
+{
+	char identity[64];
+
+	audit_write(w->owner->audit, &(struct audit_event){.kind = AUDIT_STORAGE_ACCESS,
+	                                     .outcome = e->code ? AUDIT_ERROR : AUDIT_ALLOWED,
+	                                     .tenant = w->tenant_id,
+	                                     .build = w->build_id,
+	                                     .address = rpc_peer(w->call),
+	                                     .identity = caller_name(caller_of_rpc(w->call), identity),
+	                                     .resource = resource,
+	                                     .reason = e->code ? e->msg : what});
+}
+
 static void on_lease(void *arg, const struct msg_lease *m, int metadata_fd)
 {
 	struct waiting w;
@@ -201,6 +216,9 @@ static void on_lease(void *arg, const struct msg_lease *m, int metadata_fd)
 
 	if (!c)
 		return; /* the lease stays: the same request finds it */
+	char lease_id[sizeof(m->info.lease_id) + 1];
+	snprintf(lease_id, sizeof(lease_id), "%.*s", (int)sizeof(m->info.lease_id), m->info.lease_id);
+	audit_lease(&w, *lease_id ? lease_id : "lease", "leased", &m->err);
 	if (m->err.code)
 		fail(c, &m->err);
 	else
@@ -215,6 +233,7 @@ static void on_released(void *arg, const struct msg_lease_released *m)
 
 	if (!c)
 		return;
+	audit_lease(&w, "lease", "released", &m->err);
 	if (m->err.code)
 		fail(c, &m->err);
 	else
@@ -272,12 +291,13 @@ static void on_list(void *arg, const struct msg_leases *m, int fd)
 
 static const struct monitor_link_leases lease_events = {.lease = on_lease, .released = on_released, .list = on_list};
 
-struct volume_calls *volume_calls_new(struct monitor_link *k, const uint8_t *secret)
+struct volume_calls *volume_calls_new(struct monitor_link *k, const uint8_t *secret, struct audit *a)
 {
 	struct volume_calls *v = xcalloc(1, sizeof(*v));
 
 	v->link = k;
 	v->secret = secret;
+	v->audit = a;
 	while (getrandom(&v->last_serial, sizeof(v->last_serial), 0) != sizeof(v->last_serial))
 		;
 	monitor_link_on_lease(k, &lease_events, v);
@@ -344,7 +364,7 @@ void volume_acquire_call(struct rpc_call *c, const ProtobufCMessage *request, vo
 		return;
 	}
 	m.serial = ++s->volumes->last_serial;
-	ask(s->volumes, c, MSG_LEASE_ACQUIRE, &m, sizeof(m), "", "");
+	ask(s->volumes, c, MSG_LEASE_ACQUIRE, &m, sizeof(m), m.tenant_id, m.build_id);
 }
 
 void volume_release_call(struct rpc_call *c, const ProtobufCMessage *request, void *arg)

@@ -3,13 +3,14 @@
 #ifndef API_VOLUME_SERVICE_H
 #define API_VOLUME_SERVICE_H
 
+#include "api/audit.h"
 #include "api/monitor_link.h"
 #include "api/rpc.h"
 
 struct volume_calls; /* those that wait for builderd */
 
 /* K and SECRET (of page tokens, 32 bytes) are borrowed. */
-struct volume_calls *volume_calls_new(struct monitor_link *k, const uint8_t *secret);
+struct volume_calls *volume_calls_new(struct monitor_link *k, const uint8_t *secret, struct audit *a);
 /* Behind server_free(): nobody waits any more. Takes NULL. */
 void volume_calls_free(struct volume_calls *v);
 

@@ -296,7 +296,9 @@ static int job_write(struct store *s, const struct job *j, unsigned from, struct
 int store_job_update_within(struct store *s, const struct job *j, unsigned from, const struct log_line *line,
         const struct store_quota *q, struct store_excess *x, struct err *e)
 {
-	bool is_try_over = state_is_final((unsigned)j->state) || (j->state == BUILD_PENDING && from != BUILD_PENDING);
+	/* From CLEANING back: its deletion was refused, it had ended before. */
+	bool is_try_over = from != BUILD_CLEANING &&
+	                   (state_is_final((unsigned)j->state) || (j->state == BUILD_PENDING && from != BUILD_PENDING));
 	int code = sql_change_begin(s, e);
 
 	if (code < 0)

@@ -194,6 +194,16 @@ Test(tenants, storage_is_what_products_take)
 	cr_assert_eq(usage(1).stored_bytes, 40);
 }
 
+Test(tenants, a_refused_deletion_is_no_second_end)
+{
+	cr_assert_eq(add("build_A", DAY, NULL, NULL), 0);
+	cr_assert_eq(move("build_A", BUILD_PENDING, BUILD_PULLING, 0, NULL), 0);
+	cr_assert_eq(move("build_A", BUILD_PULLING, BUILD_COMPLETED, 60, NULL), 0);
+	cr_assert_eq(move("build_A", BUILD_COMPLETED, BUILD_CLEANING, 60, NULL), 0);
+	cr_assert_eq(move("build_A", BUILD_CLEANING, BUILD_COMPLETED, 60, NULL), 0);
+	cr_assert(usage(1).completed == 1 && usage(1).compute_ms == 100 && usage(1).stored_bytes == 60);
+}
+
 Test(tenants, each_try_is_counted_once)
 {
 	cr_assert_eq(add("build_A", DAY, NULL, NULL), 0);
