@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Many tenants on one pool, in the guest: what each costs on the disk, in memory and in time.
 #   t/bench/dm-tenants.sh [COUNT...]          (100 300 1000)
-# For each COUNT: tenants are made up to it; builderd's backend is started anew and opens them one after the other, each with its key,
-# its pool and its mounted cache; memory is read while all are open. Needs root, user-mode-linux, a build in $PWD or $BUILDERD_BUILD.
+# For each COUNT: tenants are made up to it; the backend is started anew and opens them one after the other, each with its key, its pool
+# and its mounted cache; memory and pool are read while all are open. Sizes are of one tenant, "make" and "open" milliseconds of one.
+# Needs root, user-mode-linux, a build in $PWD or $BUILDERD_BUILD.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$top/t/bench/in-guest.sh"
 tap_planned=1 # no test: no plan
@@ -11,36 +12,39 @@ counts=("$@")
 [ $# -gt 0 ] || counts=(100 300 1000)
 
 drive() {
-	DM_DATA_DEVICE=$disk DM_TENANT_MIB=8192 timeout 3600 "$build/t/tools/drive-volume" /tmp/state times "$@"
+	DM_DATA_DEVICE=$disk DM_TENANT_MIB=65536 timeout 7000 "$build/t/tools/drive-volume" /tmp/state times "$@"
 }
-
-memory() { # KiB: all that is not free or page cache; the kernel's slab; what vmalloc holds
-	awk '/^(MemFree|Buffers|Cached|Slab|VmallocUsed|KernelStack|Percpu):/ { v[$1] = $2 } /^MemTotal:/ { all = $2 }
-		END { print all - v["MemFree:"] - v["Buffers:"] - v["Cached:"], v["Slab:"], v["VmallocUsed:"] }' /proc/meminfo
-}
-export -f memory
 
 in_guest() {
 	read -r disk _ <<<"$VM_DISKS"
-	local made=0 count out pool
+	local made=0 count out make_ms
 	mkdir /tmp/state
+	cat >"$tmp/look" <<'SHELL'
+#!/bin/bash
+sync
+echo 3 >/proc/sys/vm/drop_caches
+awk '{ v[$1] = $2 } END { print "'$1'", v["MemTotal:"] - v["MemFree:"] - v["Buffers:"] - v["Cached:"], v["Slab:"] }' /proc/meminfo
+host=$(dmsetup ls | sed -n 's/^\(builderd-[0-9a-f]*\)-tenant-.*/\1/p' | head -n 1)
+[ -z "$host" ] || dmsetup status --noflush "$host-pool-0" | awk '{ print "pool", $5, $6 }'
+echo "devices $(dmsetup ls | wc -l)"
+SHELL
+	chmod +x "$tmp/look"
 	drive >/dev/null 2>&1
-	printf '%8s %12s %12s %14s %14s %14s %12s %12s\n' tenants 'ms to make' 'ms to open' 'KiB of memory' 'of it slab' 'MiB of pool' 'metadata KiB' 'volumes.db'
+	printf '%8s %8s %8s %14s %14s %18s %18s %12s %8s\n' tenants make open 'KiB of memory' 'KiB of slab' 'MiB of the pool' 'KiB of metadata' volumes.db devices
 	for count in "${counts[@]}"; do
 		out=$(drive tenants $made $((count - made)) 2>&1) || { tail -n 3 <<<"$out"; exit 1; }
 		make_ms=$(sed -n 's/^tenants: \([0-9]*\) ms.*/\1/p' <<<"$out")
-		echo 3 >/proc/sys/vm/drop_caches
-		out=$(drive shell 'echo 3 >/proc/sys/vm/drop_caches; echo before $(memory)' tenants 0 "$count" \
-			shell 'sync; echo 3 >/proc/sys/vm/drop_caches; echo after $(memory); dmsetup status --target thin-pool | grep " 2048 \| rw " | sort -t/ -k3 -n | tail -n 1
-				dmsetup ls | wc -l | sed "s/^/devices /"') || exit 1
+		out=$(drive shell "$tmp/look before" tenants 0 "$count" shell "$tmp/look after" 2>&1) || { tail -n 3 <<<"$out"; exit 1; }
 		awk -v count="$count" -v made="$((count - made))" -v make_ms="$make_ms" -v db="$(stat -c %s /tmp/state/dm/volumes.db)" '
 			$1 == "before" { used = $2; slab = $3 }
-			$1 == "after" { used = ($2 - used) / count; slab = ($3 - slab) / count }
-			$1 == "tenants:" { open_ms = $2 / count }
-			END { printf "%8d %12.1f %12.1f %14.0f %14.0f %14s %12s %9d KiB\n", count, make_ms / made, open_ms, used, slab, "", "", db / 1024 }' <<<"$out"
-		grep '^devices\|thin-pool' <<<"$out" | sed 's/^/    /' | cut -c 1-160
+			$1 == "after" { used = $2 - used; slab = $3 - slab }
+			$1 == "tenants:" { open_ms = $2 }
+			$1 == "pool" { split($2, meta, "/"); split($3, data, "/") }
+			$1 == "devices" { devices = $2 }
+			END { printf "%8d %8.0f %8.0f %14.0f %14.0f %18.1f %18.1f %8d KiB %8d\n", count, make_ms / made, open_ms / count, used / count, slab / count,
+				data[1] / count, meta[1] * 4 / count, db / 1024, devices }' <<<"$out"
 		made=$count
 	done
 }
 
-if [ -n "${VM_GUEST:-}" ]; then in_guest; else run_in_guest --scratch 64G --mem 8G -- "${counts[@]}"; fi
+if [ -n "${VM_GUEST:-}" ]; then in_guest; else run_in_guest --scratch 128G --mem 12G -- "${counts[@]}"; fi

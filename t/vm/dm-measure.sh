@@ -14,12 +14,13 @@ operations_prepare
 ok "the operations run" eval 'operations_counted "${OPERATIONS_ALL[@]}" >"$tmp/counts"'
 sed 's/^/# /' "$tmp/counts"
 
-# What goes on in the background after "delete" is counted with it.
-awk '$1 == "reap" { print "delete", ioctls + $2, calls + $3; next }
-	{ ioctls = $2; calls = $3 }
-	$1 != "delete" { print $1, ioctls, calls }' "$tmp/counts" >"$tmp/sums"
-count() { # OPERATION [COLUMN]
-	awk -v want="$1" -v column="${2:-2}" '$1 == want { print $column; exit }' "$tmp/sums"
+# The deletion that "reap" waits for is the background's; a watchdog's questions are in there, too.
+awk '{ name = $1; own = $2 }
+	name == "lease" || name == "release" { name = name "-" (n[name]++ ? "cow" : "ro") }
+	name == "reap" { own += $3 }
+	{ print name, own }' "$tmp/counts" >"$tmp/own"
+count() { # OPERATION
+	awk -v want="$1" '$1 == want { print $2; exit }' "$tmp/own"
 }
 no_more() { # OPERATION LIMIT DESC
 	local n
@@ -33,9 +34,15 @@ no_more create 9 "begin a build on a cached chain"
 no_more mount 0 "mount"
 no_more seal 6 "seal"
 no_more share 9 "an identical build"
-no_more delete 30 "delete, its part in the background included"
-for operation in create seal share; do
-	is "$(count $operation)" "$(count $operation 3)" "$operation: builderd's counter says the same as strace"
-done
+no_more lease-ro 4 "acquire READ_ONLY"
+no_more lease-cow 4 "acquire COW"
+no_more release-ro 2 "release READ_ONLY"
+no_more release-cow 4 "release COW"
+no_more delete 8 "delete"
+no_more reap 20 "what is deleted goes away"
+# libcryptsetup makes calls of its own when a tenant is opened; for the rest the counter counts what enters the kernel. A call in the
+# background may fall between two steps.
+difference=$(awk '$1 != "open" && $1 != "find" { d += $2 + $3 - $4 } END { print d + 0 }' "$tmp/counts")
+like "$difference" '^-?[0-2]$' "builderd's counter and strace differ by $difference over all steps"
 leaks_end
 done_testing
