@@ -5,7 +5,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/stat.h>
 
 #include "volumes_db.h"
 
@@ -24,8 +23,13 @@ struct cache_list {
 	uint64_t bytes;
 };
 
+/* "sha256-" or "sha512-" and the digest: nothing else is a blob. */
+bool cache_blob_name_is_valid(const char *name);
+
 void cache_list_free(struct cache_list *l);
-void cache_list_blob(struct cache_list *l, const char *tenant, const char *name, const struct stat *st);
+/* What lies in TENANT's blob directory FD, which is closed. What is neither a blob nor a download under way is removed:
+ * the fetchers may write there, and one of them may have been taken over. */
+void cache_list_blobs(struct cache_list *l, const char *tenant, int fd);
 void cache_list_chain(struct cache_list *l, const struct chain_row *row, uint64_t bytes);
 
 /* DROP until no more than MAX_BYTES are left; stops at the first that fails. */

@@ -119,14 +119,24 @@ static int simple(int type, const char *what, const char *name, struct err *e)
 
 /* --- devices ----------------------------------------------------------------------------------------------------- */
 
-int dm_target_check(const char *target, struct err *e)
+int dm_target_version(const char *target, uint32_t version[3], struct err *e)
 {
 	AUTO(task_end) struct task k = task_begin(DM_DEVICE_GET_TARGET_VERSION, target);
+	struct dm_versions *v;
 
-	if (!k.is_bad && dm_task_run(k.t))
+	if (!k.is_bad && dm_task_run(k.t) && (v = dm_task_get_versions(k.t))) {
+		memcpy(version, v->version, sizeof(v->version));
 		return 0;
+	}
 	return err_set(
 	        e, -EOPNOTSUPP, "the kernel has no device-mapper target \"%s\"%s%s", target, said[0] ? ": " : "", said);
+}
+
+int dm_target_check(const char *target, struct err *e)
+{
+	uint32_t version[3];
+
+	return dm_target_version(target, version, e);
 }
 
 struct details {

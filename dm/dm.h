@@ -42,6 +42,8 @@ void dm_unlock(void);
 
 /* The kernel has TARGET, perhaps by loading its module. */
 int dm_target_check(const char *target, struct err *e);
+/* The same, with its version. */
+int dm_target_version(const char *target, uint32_t version[3], struct err *e);
 
 /* Bring NAME up. One that is up with this UUID is adopted: resumed if it was left suspended, enlarged if it is smaller
  * than T says; another's is -EEXIST. */

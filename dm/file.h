@@ -127,8 +127,6 @@ int file_lease_list(struct store *s, const char *tenant, const char *build, cons
         size_t max, struct err *e);
 
 /* file_cache.c */
-/* "sha256-" or "sha512-" and the digest: nothing else is a blob. */
-bool file_blob_name_is_valid(const char *name);
 int file_trim(struct store *s, uint64_t *freed, struct err *e);
 int file_usage(struct store *s, struct store_usage *out, struct err *e);
 /* Allocated by the tenant's files. */

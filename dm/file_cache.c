@@ -92,63 +92,11 @@ int file_usage(struct store *s, struct store_usage *out, struct err *e)
 
 /* --- trim -------------------------------------------------------------------------------------------------------- */
 
-/* A blob directory belongs to the fetchers' uid, and one of them may have been taken over: what is there is judged by
- * its name, what is remembered has a bound. */
-#define BLOBS_MAX 100000                 /* a tenant */
-#define DOWNLOAD_MAX_MS (24 * 3600000ll) /* nothing is written to a download that died */
-#define JUNK_DEPTH 16
-
-bool file_blob_name_is_valid(const char *name)
-{
-	size_t n = strlen(name);
-
-	return (n == 7 + 64 && !strncmp(name, "sha256-", 7) && strspn(name + 7, "0123456789abcdef") == 64) ||
-	       (n == 7 + 128 && !strncmp(name, "sha512-", 7) && strspn(name + 7, "0123456789abcdef") == 128);
-}
-
-static void junk_remove(int dir, const char *name, int depth)
-{
-	if (unlinkat(dir, name, 0) == 0 || errno != EISDIR || !depth)
-		return;
-	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	AUTO_DIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	if (!d) {
-		cleanup_close(&fd);
-		return;
-	}
-	for (struct dirent *entry; (entry = readdir(d));)
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			junk_remove(dirfd(d), entry->d_name, depth - 1);
-	unlinkat(dir, name, AT_REMOVEDIR);
-}
-
-/* A download under way is somebody's work, not cache, as long as it is written to. */
-static bool is_download(const char *name, const struct stat *st)
-{
-	return !strncmp(name, ".tmp-", 5) && S_ISREG(st->st_mode) &&
-	       time_wall_ms() - (int64_t)st->st_mtim.tv_sec * 1000 < DOWNLOAD_MAX_MS;
-}
-
 static int tenant_blobs(struct store *s, const char *tenant, void *arg, struct err *e)
 {
-	int fd = openat(
-	        s->dirfd, file_path(tenant, "blobs", NULL, "").text, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	AUTO_DIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	size_t n = 0;
-	struct stat st;
-
-	if (!d)
-		cleanup_close(&fd);
-	for (struct dirent *entry; d && (entry = readdir(d));) {
-		const char *name = entry->d_name;
-		if (!strcmp(name, ".") || !strcmp(name, "..") || fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-		        is_download(name, &st))
-			continue;
-		if (file_blob_name_is_valid(name) && S_ISREG(st.st_mode) && n++ < BLOBS_MAX)
-			cache_list_blob(arg, tenant, name, &st);
-		else
-			junk_remove(fd, name, JUNK_DEPTH);
-	}
+	cache_list_blobs(arg, tenant,
+	        openat(s->dirfd, file_path(tenant, "blobs", NULL, "").text,
+	                O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 	return 0;
 }
 

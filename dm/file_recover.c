@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "cache_list.h"
 
 static DIR *dir_open(int dirfd, const char *path)
 {
@@ -64,7 +65,7 @@ typedef int is_known_fn(struct store *s, const char *tenant, const char *name, s
 
 static int is_known_blob(struct store *s, const char *tenant, const char *name, struct err *e)
 {
-	return file_blob_name_is_valid(name); /* downloads verify themselves; halves go */
+	return cache_blob_name_is_valid(name); /* downloads verify themselves; halves go */
 }
 
 static int is_known_by(int rc)

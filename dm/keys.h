@@ -37,6 +37,9 @@ int keys_master_read(const char *path, struct master_key *out, struct err *e);
 /* Make PATH with a new random key, mode 0400, durable. -EEXIST: there is one. */
 int keys_master_make(const char *path, struct err *e);
 
+/* The file FROM takes the place of TO, whose old bytes are overwritten. Durable. */
+int keys_master_replace(const char *from, const char *to, struct err *e);
+
 /* A new key for TENANT, sealed into DIRFD/TENANT.GENERATION, durable. Replaces what was there. */
 int keys_tenant_make(int dirfd, const char *tenant, uint32_t generation, const struct master_key *master,
         struct tenant_key *out, struct err *e);
@@ -44,5 +47,25 @@ int keys_tenant_make(int dirfd, const char *tenant, uint32_t generation, const s
 /* -ENOENT: no file; -EBADMSG: damaged, another tenant's, or sealed under another master key. */
 int keys_tenant_read(int dirfd, const char *tenant, uint32_t generation, const struct master_key *master,
         struct tenant_key *out, struct err *e);
+
+/* Seal all keys in DIRFD under NEXT. Some may be already, from a run that was interrupted. A key that neither opens
+ * stays as it is and ends it: -EBADMSG. */
+int keys_reseal_all(int dirfd, const struct master_key *now, const struct master_key *next, struct err *e);
+
+/* --- files called TENANT.GENERATION, keys and header backups alike ------------------------------------------------ */
+
+struct generation_name {
+	char text[128];
+};
+struct generation_name keys_file_name(const char *tenant, uint32_t generation);
+bool keys_file_exists(int dirfd, const char *tenant, uint32_t generation);
+
+/* Overwrite the file with random bytes, then remove it, durably. What the medium keeps of the old bytes besides, a copy
+ * on write below us, a remapped flash block, a journal with data, is out of reach. An absent one is fine. */
+int keys_file_shred(int dirfd, const char *name, struct err *e);
+/* What writers of DIRFD's files had begun when they died. */
+void keys_leftovers_remove(int dirfd);
+/* All of TENANT's, begun ones too. Returns how many those were. */
+int keys_files_shred(int dirfd, const char *tenant, struct err *e);
 
 #endif

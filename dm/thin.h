@@ -133,6 +133,8 @@ struct tenant {
 	bool is_open;
 	bool was_up;                      /* as in struct store */
 	atomic_uint users;                /* references; grows under the lock only */
+	atomic_bool is_reaped;            /* the reaper has one of them */
+	atomic_bool is_kept_off;          /* it is to end that, and not to come back */
 	atomic_int_least64_t last_use_ms; /* CLOCK_MONOTONIC, when a reference was given back */
 	struct device_row outer;          /* its thin volume */
 	struct pool pool;
@@ -141,12 +143,16 @@ struct tenant {
 
 struct store {
 	char dir[THIN_STATE_DIR_MAX]; /* STATE_DIR/dm */
-	int dirfd, lock_fd, keys_fd;  /* own */
+	int dirfd, lock_fd;           /* own */
+	int keys_fd, headers_fd;      /* own */
 	int jail_fd;                  /* owns: the jails' directory, -1: none */
 	unsigned fetch_uid;
 	uint64_t cache_max_bytes, tenant_bytes, tenant_idle_ms;
 	enum store_access access;
 	bool was_up; /* LOOK: what a builderd left that was killed; it stays as it was */
+	bool forbids_discards;
+	pthread_mutex_t keys_lock; /* master and the key files; the last to be taken */
+	char *master_path;         /* owns */
 	struct master_key master;
 	struct volumes_db *db; /* owns */
 	struct pool outer;
@@ -194,12 +200,64 @@ int stack_let_go(struct store *s, struct tenant *t, struct err *e);
 /* Half of a tenant that was being made: nothing is in it. */
 int stack_wreck_remove(struct store *s, struct tenant *t, struct err *e);
 
+/* --- thin_key.c ------------------------------------------------------------------------------------------------------
+ */
+
+#define MASTER_NEXT ".next" /* the master key that is to take the place of the one without it */
+
+/* Under the tenant's lock, t->outer up, t->pool.row read: a new tenant's key and header; the volume decrypted as CRYPT,
+ * its header restored from the backup if it must, a rekey that was interrupted ended; that alone. */
+int tenant_key_first(struct store *s, struct tenant *t, const char *crypt, struct err *e);
+int tenant_key_open(struct store *s, struct tenant *t, const char *crypt, struct err *e);
+int tenant_key_adopt(struct store *s, struct tenant *t, struct err *e);
+
+/* Another key opens the tenant's volume, the one before does no more. Builds go on meanwhile. GENERATION: today's. */
+int tenant_rekey(struct store *s, const char *tenant, uint32_t *generation, struct err *e);
+
+/* Seal all keys under another master key: NEW_FILE's, which from then on is to be configured (run it again if it was
+ * interrupted), or one that is made and takes the place of the configured file (NULL). */
+int store_master_rotate(struct store *s, const char *new_file, struct err *e);
+
+/* Today's header backup into FD. The tenant need not be open. */
+int tenant_header_backup(struct store *s, const char *tenant, int fd, struct err *e);
+/* The backup in FD becomes the header. The tenant is closed for it: -EBUSY while builds or leases are there. -EUCLEAN:
+ * it is no header, or another volume's; -EPERM: from before a rekey. */
+int tenant_header_restore(struct store *s, const char *tenant, int fd, struct err *e);
+
+/* Where the master key is: what is configured, what the service manager hands over (systemd.exec(5), LoadCredential=),
+ * or a file of our own. The caller frees it. */
+char *master_key_path(const struct store_options *o);
+
+/* --- thin_destroy.c --------------------------------------------------------------------------------------------------
+ */
+
+#define TENANT_DYING "dying" /* the kind of its outer device, from then on that it is to be destroyed */
+
+/* What was seen after each step. All of the booleans are true, or something is to be looked after by a person. */
+struct tenant_destroyed {
+	unsigned key_files, header_files; /* that there were */
+	uint64_t freed_bytes;             /* of the host's pool, about */
+	bool files_are_gone;              /* no key and no header backup of any generation */
+	bool header_is_zero;              /* read back from the volume */
+	bool key_opens_nothing;           /* its last key was tried on the volume */
+	bool device_is_gone;              /* the pool has no such thin device */
+	bool rows_are_gone;               /* nothing in volumes.db names the tenant */
+};
+
+/* Crypto-erase, for ever. -EBUSY: builds run or leases exist, they are named; nothing was done. Any other error: it is
+ * begun, and a second call, the tenant's next use or the next start go on. The id may be used again. */
+int tenant_destroy(struct store *s, const char *tenant, struct tenant_destroyed *out, struct err *e);
+/* Under t->lock: one that was begun. 1: it is done now (D may be NULL); 0: there was none. */
+int tenant_dying_finish(struct store *s, struct tenant *t, struct tenant_destroyed *d, struct err *e);
+
 /* --- thin_outer.c ----------------------------------------------------------------------------------------------------
  */
 
 /* Set up or adopt the outer pool and bring it up. */
 int outer_up(struct store *s, const struct store_options *o, struct err *e);
 void outer_down(struct store *s);
+/* A sentence about the configured device, which is only read. */
+void outer_look(const struct store_options *o, char *out, size_t size);
 bool outer_is_configured(const struct store_options *o);
 
 /* --- watchdog.c, thin_reap.c -----------------------------------------------------------------------------------------
@@ -212,6 +270,9 @@ int reaper_start(struct store *s, struct err *e);
 void reaper_stop(struct store *s);
 /* There is a dead device. */
 void reaper_poke(struct store *s);
+/* Without T's lock: the reaper leaves T alone from now on; waits until it does. Then it may come back. */
+void reaper_keep_off(struct tenant *t);
+void reaper_resume(struct store *s, struct tenant *t);
 /* Somebody needs the space: hurry, and return when no device is dead that can be deleted now, or after TIMEOUT_MS. */
 void reaper_wait(struct store *s, int timeout_ms);
 
@@ -273,6 +334,8 @@ void thin_leases_up(struct store *s, struct tenant *t, const struct lease_row *r
 
 int thin_blob_dir(struct store *s, const char *tenant, struct err *e);
 int thin_trim(struct store *s, uint64_t *freed, struct err *e);
+/* Remember what the blobs of T take, which is about to be closed. */
+void thin_blobs_note(struct tenant *t);
 
 /* --- thin_meta.c: what a pool's metadata says, by the programs of thin-provisioning-tools --------------------------
  */

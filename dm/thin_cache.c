@@ -13,6 +13,11 @@
 #include "base/cleanup.h"
 #include "cache_list.h"
 
+static int blobs_open(const struct tenant *t)
+{
+	return openat(t->cache_fd, "blobs", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
 int thin_blob_dir(struct store *s, const char *tenant, struct err *e)
 {
 	AUTO(tenant_cleanup) struct tenant *t = NULL;
@@ -20,25 +25,8 @@ int thin_blob_dir(struct store *s, const char *tenant, struct err *e)
 
 	if (rc < 0)
 		return rc;
-	int fd = openat(t->cache_fd, "blobs", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = blobs_open(t);
 	return fd < 0 ? err_sys(e, -errno, "open the blobs of tenant %s", tenant) : fd;
-}
-
-/* A download under way is somebody's work, not cache. */
-static void blobs_add(struct tenant *t, struct cache_list *l)
-{
-	int fd = openat(t->cache_fd, "blobs", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	AUTO_DIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct stat st;
-
-	if (!d) {
-		cleanup_close(&fd);
-		return;
-	}
-	for (struct dirent *entry; (entry = readdir(d));)
-		if (entry->d_name[0] != '.' && fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		        S_ISREG(st.st_mode))
-			cache_list_blob(l, t->id, entry->d_name, &st);
 }
 
 static int chains_add(struct store *s, struct cache_list *l, struct err *e)
@@ -73,24 +61,84 @@ static int cached_drop(void *arg, const struct cached *c, struct err *e)
 		pthread_mutex_unlock(&t->lock);
 		return rc;
 	}
-	AUTO_CLOSE int dir = openat(t->cache_fd, "blobs", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	AUTO_CLOSE int dir = blobs_open(t);
 	if (dir < 0 || (unlinkat(dir, c->blob, 0) < 0 && errno != ENOENT))
 		return err_sys(e, -errno, "remove a blob of tenant %s", t->id);
 	return 0;
 }
 
-/* The blobs of closed tenants are counted when those are in use again: to look would be to open ten thousand. */
+static bool is_open(struct store *s, const char *tenant)
+{
+	struct tenant *t = tenants_first(s);
+
+	while (t && strcmp(t->id, tenant))
+		t = t->next;
+	if (!t)
+		return false;
+	pthread_mutex_lock(&t->lock);
+	bool is = t->is_open;
+	pthread_mutex_unlock(&t->lock);
+	return is;
+}
+
+void thin_blobs_note(struct tenant *t)
+{
+	AUTO(cache_list_free) struct cache_list l = {0};
+	struct device_row cache;
+
+	cache_list_blobs(&l, t->id, blobs_open(t));
+	if (volumes_db_device_get(t->pool.db, t->pool.row.id, "cache", "cache", &cache, NULL) == 0 &&
+	        cache.own_bytes != l.bytes) {
+		cache.own_bytes = l.bytes;
+		volumes_db_device_update(t->pool.db, &cache, NULL);
+	}
+}
+
+/* Of closed tenants it is known how much their blobs took when they were closed. As many are opened as hold what is too
+ * much; UNSEEN gets what the others have. */
+static int closed_add(struct store *s, struct cache_list *l, uint64_t *unseen, struct err *e)
+{
+	AUTO_FREE struct cache_row *rows = NULL;
+	size_t n = 0;
+	int rc = volumes_db_cache_list(s->db, &rows, &n, e);
+
+	*unseen = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (is_open(s, rows[i].tenant))
+			rows[i].own_bytes = 0;
+		*unseen += rows[i].own_bytes;
+	}
+	uint64_t all = l->bytes + *unseen, excess = all > s->cache_max_bytes ? all - s->cache_max_bytes : 0;
+	for (size_t i = 0, listed = 0; i < n && listed < excess && rc == 0; i++) {
+		AUTO(tenant_cleanup) struct tenant *t = NULL;
+		if (!rows[i].own_bytes)
+			continue;
+		if (tenant_get(s, rows[i].tenant, false, &t, NULL) < 0)
+			continue; /* it was said why when it was opened */
+		cache_list_blobs(l, t->id, blobs_open(t));
+		*unseen -= rows[i].own_bytes;
+		listed += rows[i].own_bytes;
+	}
+	return rc;
+}
+
 int thin_trim(struct store *s, uint64_t *freed, struct err *e)
 {
 	AUTO(cache_list_free) struct cache_list l = {0};
+	uint64_t unseen = 0;
 
+	*freed = 0;
+	int rc = chains_add(s, &l, e);
 	for (struct tenant *t = tenants_first(s); t; t = t->next) {
 		pthread_mutex_lock(&t->lock);
 		if (t->is_open)
-			blobs_add(t, &l);
+			cache_list_blobs(&l, t->id, blobs_open(t));
 		pthread_mutex_unlock(&t->lock);
 	}
-	int rc = chains_add(s, &l, e);
-	*freed = 0;
-	return rc < 0 ? rc : cache_list_trim(&l, s->cache_max_bytes, cached_drop, s, freed, e);
+	if (rc == 0)
+		rc = closed_add(s, &l, &unseen, e);
+	if (rc < 0)
+		return rc;
+	return cache_list_trim(
+	        &l, s->cache_max_bytes > unseen ? s->cache_max_bytes - unseen : 0, cached_drop, s, freed, e);
 }

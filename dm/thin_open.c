@@ -22,7 +22,6 @@
 #include "luks.h"
 #include "mount.h"
 
-#define KEY_GENERATION 1
 #define INNER_BLOCK ((uint64_t)64 << 10)
 #define INNER_META_MIN ((uint64_t)16 << 20)
 #define META_BYTES_PER_BLOCK 48 /* thin_metadata_size(8); doubled for snapshots */
@@ -102,6 +101,8 @@ int stack_down(struct store *s, struct tenant *t, struct err *e)
 {
 	int rc = 0;
 
+	if (t->cache_fd >= 0 && t->pool.db && !t->pool.is_look)
+		thin_blobs_note(t);
 	cleanup_close(&t->cache_fd);
 	t->is_open = false;
 	if (t->pool.db) {
@@ -124,6 +125,7 @@ static bool cache_let_go(struct tenant *t, const struct device_row *cache)
 {
 	int64_t deadline = time_mono_ms() + 200;
 
+	thin_blobs_note(t);
 	cleanup_close(&t->cache_fd);
 	for (;;) {
 		AUTO_CLOSE int fd = device_open(&t->pool, cache, O_RDONLY | O_EXCL, NULL);
@@ -165,23 +167,18 @@ int stack_let_go(struct store *s, struct tenant *t, struct err *e)
 
 static int decrypted_up(struct store *s, struct tenant *t, bool is_new, struct err *e)
 {
-	AUTO(tenant_key_cleanup) struct tenant_key key = {0};
+	struct thin_name crypt = crypt_name(s, t);
 	struct dm_state state;
-	char path[128];
-	int rc = dm_state_get(crypt_name(s, t).text, &state, e);
+	int rc = dm_state_get(crypt.text, &state, e);
 
-	if (rc < 0 || state.exists)
-		return rc; /* builderd died, the kernel did not */
-	rc = is_new ? keys_tenant_make(s->keys_fd, t->id, KEY_GENERATION, &s->master, &key, e)
-	            : keys_tenant_read(s->keys_fd, t->id, KEY_GENERATION, &s->master, &key, e);
-	if (rc == 0)
-		rc = device_up(&s->outer, &t->outer, false, e);
-	path_of(device_name(&s->outer, &t->outer), path);
-	if (rc == 0 && is_new)
-		rc = luks_format(path, key.bytes, sizeof(key.bytes), e);
-	if (rc == 0)
-		rc = luks_open(path, crypt_name(s, t).text, key.bytes, sizeof(key.bytes), e);
-	return rc;
+	if (rc < 0)
+		return rc;
+	if (state.exists) /* builderd died, the kernel did not */
+		return tenant_key_adopt(s, t, e);
+	rc = device_up(&s->outer, &t->outer, false, e);
+	if (rc < 0)
+		return rc;
+	return is_new ? tenant_key_first(s, t, crypt.text, e) : tenant_key_open(s, t, crypt.text, e);
 }
 
 /* VMs get the devices themselves: without zeroing they would read what another build left in a block. */
@@ -338,14 +335,14 @@ int stack_make(struct store *s, struct tenant *t, struct err *e)
 		rc = pool_create(&s->outer, "tenant", t->id, s->tenant_bytes, NULL, &t->outer, e);
 	if (rc < 0)
 		return rc;
-	rc = decrypted_up(s, t, true, e);
 	thin_uuid_make(uuid);
-	if (rc == 0)
-		rc = volumes_db_pool_add(s->db, t->id, uuid, &t->pool.row, e);
+	rc = volumes_db_pool_add(s->db, t->id, uuid, &t->pool.row, e);
 	if (rc == 0) {
 		t->pool.db = s->db;
-		rc = inner_up(s, t, true, e);
+		rc = decrypted_up(s, t, true, e);
 	}
+	if (rc == 0)
+		rc = inner_up(s, t, true, e);
 	if (rc == 0)
 		rc = cache_make(t, &cache, e);
 	if (rc == 0)
@@ -370,12 +367,12 @@ int stack_open(struct store *s, struct tenant *t, struct err *e)
 
 	if (rc == -ENOENT)
 		return err_set(e, -EUCLEAN, "volumes.db has no pool of tenant %s", t->id);
-	if (rc == 0)
-		rc = decrypted_up(s, t, false, e);
 	if (rc < 0)
 		return rc;
 	t->pool.db = s->db;
-	rc = inner_up(s, t, false, e);
+	rc = decrypted_up(s, t, false, e);
+	if (rc == 0)
+		rc = inner_up(s, t, false, e);
 	if (rc == 0 && !t->pool.is_look)
 		rc = tenant_recover(s, t, e);
 	if (rc == 0 && volumes_db_device_get(s->db, t->pool.row.id, "cache", "cache", &cache, e) < 0)

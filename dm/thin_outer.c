@@ -299,3 +299,29 @@ void outer_down(struct store *s)
 	if (s->outer.db && !s->was_up && pool_down(&s->outer, &e) < 0)
 		log_warn("the pool stays up", KV("error", e.msg));
 }
+
+void outer_look(const struct store_options *o, char *out, size_t size)
+{
+	bool is_loop = !o->dm_data_device || !o->dm_data_device[0];
+	struct medium m = {.path = is_loop ? o->dm_loop_file : o->dm_data_device, .meta_fd = -1};
+	struct err e = ERR_INIT;
+	struct dm_state state = {0};
+	struct label l;
+
+	m.fd = open(m.path, O_RDONLY | O_CLOEXEC);
+	int rc = m.fd < 0 ? -errno : label_read(&m, &l, &e);
+	if (rc == -ENOENT && is_loop)
+		snprintf(out, size, "%s does not exist and would be made", m.path);
+	else if (rc < 0)
+		snprintf(out, size, "%s: %s", m.path, e.code ? e.msg : strerror(-rc));
+	else if (!rc)
+		snprintf(out, size, "%s has no pool: it would be set up if it is blank, else refused", m.path);
+	medium_cleanup(&m);
+	if (rc <= 0)
+		return;
+	struct pool_row row = {0};
+	memcpy(row.uuid, l.uuid, POOL_UUID_MAX);
+	bool is_up = dm_state_get(thin_name(&row, "pool", 0).text, &state, NULL) == 0 && state.exists;
+	snprintf(out, size, "%s holds pool %s, %" PRIu64 " MiB, %s", m.path, l.uuid, le64toh(l.data_bytes) >> 20,
+	        is_up ? "up" : "not up");
+}

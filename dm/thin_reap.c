@@ -29,7 +29,9 @@
  * at their ends. */
 #define PIECE ((uint64_t)64 << 20)
 #define REST 9 /* the pause after a piece, in times of what it took */
+#define REST_SLICE_MS 100
 #define AGAIN_MS 10000
+#define KEEP_OFF_MS 60000 /* a piece on a slow medium */
 
 struct reaper {
 	struct worker worker;
@@ -60,7 +62,7 @@ static bool job_lock(const struct job *j)
 	if (!j->tenant)
 		return true;
 	pthread_mutex_lock(&j->tenant->lock);
-	if (j->tenant->is_open && !j->pool->refusal[0])
+	if (j->tenant->is_open && !j->pool->refusal[0] && !atomic_load(&j->tenant->is_kept_off))
 		return true;
 	pthread_mutex_unlock(&j->tenant->lock);
 	return false;
@@ -99,6 +101,15 @@ static int piece_discard(const struct job *j, uint64_t at, uint64_t length, stru
 	return ioctl(fd, BLKDISCARD, range) < 0 ? err_sys(e, -errno, "discard a part of a device") : 0;
 }
 
+/* In slices: it may be told to keep off meanwhile. */
+static bool rest(const struct job *j, int ms)
+{
+	for (; ms > 0 && !(j->tenant && atomic_load(&j->tenant->is_kept_off)); ms -= REST_SLICE_MS)
+		if (!worker_pause(&j->reaper->worker, ms < REST_SLICE_MS ? ms : REST_SLICE_MS))
+			return false;
+	return true;
+}
+
 /* 1: done, 0: it is to end, or the tenant has been closed. */
 static int blocks_discard(const struct job *j, struct err *e)
 {
@@ -115,7 +126,7 @@ static int blocks_discard(const struct job *j, struct err *e)
 		if (rc < 0)
 			return rc;
 		at += length;
-		if (!worker_pause(&r->worker, is_urgent(r) ? 1 : (int)ms * REST))
+		if (!rest(j, is_urgent(r) ? 1 : (int)ms * REST))
 			return 0;
 	}
 	return 1;
@@ -146,7 +157,7 @@ static int job_run(const struct job *j, struct err *e)
 {
 	struct err why = ERR_INIT;
 
-	if (!j->dev.damage[0]) {
+	if (!j->dev.damage[0] && !j->reaper->store->forbids_discards) {
 		int rc = blocks_discard(j, &why);
 		if (rc == 0) {
 			job_down(j);
@@ -200,9 +211,11 @@ static unsigned pool_reap(struct reaper *r, struct tenant *t, struct pool *p)
 static struct tenant *reference(struct tenant *t)
 {
 	pthread_mutex_lock(&t->lock);
-	bool is_wanted = t->is_open && has_dead(&t->pool);
-	if (is_wanted)
+	bool is_wanted = t->is_open && !atomic_load(&t->is_kept_off) && has_dead(&t->pool);
+	if (is_wanted) {
 		atomic_fetch_add(&t->users, 1);
+		atomic_store(&t->is_reaped, true);
+	}
 	pthread_mutex_unlock(&t->lock);
 	return is_wanted ? t : NULL;
 }
@@ -212,9 +225,12 @@ static unsigned round_run(struct reaper *r)
 	unsigned left = 0;
 
 	for (struct tenant *t = tenants_first(r->store); t; t = t->next) {
-		AUTO(tenant_cleanup) struct tenant *used = reference(t);
-		if (used)
-			left += pool_reap(r, t, &t->pool);
+		struct tenant *used = reference(t);
+		if (!used)
+			continue;
+		left += pool_reap(r, t, &t->pool);
+		tenant_put(used);
+		atomic_store(&t->is_reaped, false);
 	}
 	left += pool_reap(r, NULL, &r->store->outer); /* last: what the tenants gave back was its */
 	pthread_mutex_lock(&r->lock);
@@ -278,6 +294,21 @@ void reaper_poke(struct store *s)
 {
 	if (s->reaper)
 		worker_poke(&s->reaper->worker);
+}
+
+void reaper_keep_off(struct tenant *t)
+{
+	int64_t deadline = time_mono_ms() + KEEP_OFF_MS;
+
+	atomic_store(&t->is_kept_off, true);
+	while (atomic_load(&t->is_reaped) && time_mono_ms() < deadline)
+		usleep(5000);
+}
+
+void reaper_resume(struct store *s, struct tenant *t)
+{
+	atomic_store(&t->is_kept_off, false);
+	reaper_poke(s);
 }
 
 /* The round that is under way may have passed what is waited for: the next one has not. */

@@ -18,6 +18,8 @@
 #include "jail.h"
 #include "mount.h"
 
+#define CREDENTIAL "builderd.master-key"
+
 static int thin_probe(const struct store_options *o, struct err *e)
 {
 	static const char *const targets[] = {"linear", "thin-pool", "thin", "crypt"};
@@ -58,6 +60,8 @@ static int state_dir_open(struct store *s, const struct store_options *o, struct
 	int rc = directory_open(AT_FDCWD, s->dir, &s->dirfd, e);
 	if (rc == 0)
 		rc = directory_open(s->dirfd, "keys", &s->keys_fd, e);
+	if (rc == 0)
+		rc = directory_open(s->dirfd, "headers", &s->headers_fd, e);
 	if (rc < 0)
 		return rc;
 	s->lock_fd = openat(s->dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -65,33 +69,57 @@ static int state_dir_open(struct store *s, const struct store_options *o, struct
 		return err_sys(e, -errno, "open %s/lock", s->dir);
 	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
 		return err_sys(e, -errno, "%s is used by another builderd", s->dir);
+	if (s->access != STORE_LOOK) {
+		keys_leftovers_remove(s->keys_fd);
+		keys_leftovers_remove(s->headers_fd);
+	}
 	return 0;
+}
+
+char *master_key_path(const struct store_options *o)
+{
+	const char *credentials = getenv("CREDENTIALS_DIRECTORY");
+
+	if (o->dm_master_key_file && o->dm_master_key_file[0])
+		return xstrdup(o->dm_master_key_file);
+	AUTO_FREE char *given = credentials ? xasprintf("%s/" CREDENTIAL, credentials) : NULL;
+	if (given && access(given, F_OK) == 0)
+		return STEAL(&given);
+	return xasprintf("%s/dm/master.key", o->state_dir);
 }
 
 /* A new master key is made only where there is nothing yet that another one could open. */
 static int master_key_open(struct store *s, const struct store_options *o, struct err *e)
 {
-	AUTO_FREE char *path = o->dm_master_key_file && o->dm_master_key_file[0] ? xstrdup(o->dm_master_key_file)
-	                                                                         : xasprintf("%s/master.key", s->dir);
 	struct err first = ERR_INIT;
 	struct pool_row row;
-	int rc = keys_master_read(path, &s->master, &first);
 
+	s->master_path = master_key_path(o);
+	int rc = keys_master_read(s->master_path, &s->master, &first);
 	if (rc == -ENOENT) {
 		rc = volumes_db_pool_get(s->db, "", &row, e);
 		if (rc == 0)
 			return err_set(e, -ENOENT,
-			        "the master key %s is missing: without it the tenants' storage cannot be opened", path);
+			        "the master key %s is missing: without it the tenants' storage cannot be opened",
+			        s->master_path);
 		if (rc != -ENOENT || s->access != STORE_SERVE)
 			return rc;
-		rc = keys_master_make(path, e);
+		rc = keys_master_make(s->master_path, e);
 		if (rc == 0)
-			log_info("a master key was made: keep a copy of it elsewhere", KV("file", path));
-		return rc < 0 ? rc : keys_master_read(path, &s->master, e);
+			log_info("a master key was made: keep a copy of it elsewhere", KV("file", s->master_path));
+		return rc < 0 ? rc : keys_master_read(s->master_path, &s->master, e);
 	}
 	if (rc < 0)
 		*e = first;
 	return rc;
+}
+
+/* A change of the master key was interrupted: go on with it. */
+static int master_key_finish(struct store *s, struct err *e)
+{
+	AUTO_FREE char *next = xasprintf("%s" MASTER_NEXT, s->master_path);
+
+	return s->access == STORE_LOOK || access(next, F_OK) < 0 ? 0 : store_master_rotate(s, NULL, e);
 }
 
 static void thin_close(struct store *s)
@@ -105,9 +133,12 @@ static void thin_close(struct store *s)
 	volumes_db_close(s->db);
 	keys_wipe(&s->master, sizeof(s->master));
 	cleanup_close(&s->jail_fd);
+	free(s->master_path);
+	cleanup_close(&s->headers_fd);
 	cleanup_close(&s->keys_fd);
 	cleanup_close(&s->lock_fd);
 	cleanup_close(&s->dirfd);
+	pthread_mutex_destroy(&s->keys_lock);
 	pthread_mutex_destroy(&s->outer.lock);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
@@ -119,7 +150,7 @@ static int thin_open(const struct store_options *o, struct store **out, struct e
 	struct store *s = xcalloc(1, sizeof(*s));
 
 	dm_init();
-	s->dirfd = s->lock_fd = s->keys_fd = s->jail_fd = -1;
+	s->dirfd = s->lock_fd = s->keys_fd = s->headers_fd = s->jail_fd = -1;
 	s->access = o->access;
 	s->outer.store = s;
 	s->fetch_uid = o->fetch_uid;
@@ -128,6 +159,8 @@ static int thin_open(const struct store_options *o, struct store **out, struct e
 	s->tenant_idle_ms = o->dm_tenant_idle_ms;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_mutex_init(&s->outer.lock, NULL);
+	pthread_mutex_init(&s->keys_lock, NULL);
+	s->forbids_discards = o->dm_forbids_discards;
 	int rc = state_dir_open(s, o, e);
 	if (rc == 0 && s->access != STORE_SERVE && faccessat(s->dirfd, "volumes.db", F_OK, 0) < 0)
 		rc = err_sys(e, -errno, "%s/volumes.db cannot be opened", s->dir);
@@ -139,6 +172,8 @@ static int thin_open(const struct store_options *o, struct store **out, struct e
 	}
 	if (rc == 0)
 		rc = master_key_open(s, o, e);
+	if (rc == 0)
+		rc = master_key_finish(s, e);
 	if (rc == 0)
 		rc = outer_up(s, o, e);
 	if (rc == 0 && s->access != STORE_LOOK)

@@ -33,6 +33,24 @@ static int look_begin(struct store *s, struct tenant *t, struct err *e)
 	return rc;
 }
 
+#define CLOSED "cannot be opened: "
+
+/* The pool's state says why its tenant cannot be opened; what else it says is others'. */
+static void state_note(struct store *s, struct tenant *t, const char *why)
+{
+	struct pool_row row;
+	bool was_closed;
+
+	if (s->access == STORE_LOOK || volumes_db_pool_get(s->db, t->id, &row, NULL) < 0)
+		return;
+	was_closed = !strncmp(row.state, CLOSED, strlen(CLOSED));
+	if (!*why && !was_closed)
+		return;
+	snprintf(row.state, sizeof(row.state), "%s%s", *why ? CLOSED : "", why);
+	if (volumes_db_pool_update(s->db, &row, NULL) == 0)
+		snprintf(t->pool.row.state, sizeof(t->pool.row.state), "%s", row.state);
+}
+
 /* Under t->lock. */
 static int tenant_ensure(struct store *s, struct tenant *t, bool may_create, struct err *e)
 {
@@ -41,6 +59,9 @@ static int tenant_ensure(struct store *s, struct tenant *t, bool may_create, str
 
 	if (t->is_open)
 		return 0;
+	rc = s->access == STORE_LOOK ? 0 : tenant_dying_finish(s, t, NULL, e);
+	if (rc < 0)
+		return rc;
 	rc = volumes_db_device_get(s->db, s->outer.row.id, "tenant", t->id, &t->outer, e);
 	bool exists = rc == 0 && t->outer.is_ready;
 	if (rc == 0 && !exists && s->access != STORE_LOOK)
@@ -56,11 +77,13 @@ static int tenant_ensure(struct store *s, struct tenant *t, bool may_create, str
 		if (!t->was_up)
 			stack_down(s, t, &ignored);
 		t->pool.db = NULL;
-		return err_wrap(e, "open the storage of tenant %s", t->id);
+		err_wrap(e, "open the storage of tenant %s", t->id);
 	}
-	t->is_open = true;
-	reaper_poke(s);
-	return 0;
+	state_note(s, t, rc < 0 && e ? e->msg : "");
+	t->is_open = rc == 0;
+	if (rc == 0)
+		reaper_poke(s);
+	return rc;
 }
 
 struct tenant *tenant_find(struct store *s, const char *id)
@@ -200,13 +223,13 @@ static void idle_stop(struct store *s)
 
 /* --- start and stop ---------------------------------------------------------------------------------------------- */
 
-/* Leased, half made, or up in the kernel because builderd died and the kernel did not. */
+/* Leased, half made, dying, or up in the kernel because builderd died and the kernel did not. */
 static bool is_wanted(struct store *s, const struct device_row *row)
 {
 	struct dm_state state = {0};
 
 	if (strcmp(row->kind, "tenant"))
-		return false; /* dead */
+		return !strcmp(row->kind, TENANT_DYING); /* else it is dead */
 	return !row->is_ready || tenant_is_leased(s, row->name) ||
 	       dm_state_get(device_name(&s->outer, row).text, &state, NULL) < 0 || state.exists;
 }

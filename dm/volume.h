@@ -16,6 +16,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <sys/types.h>
 
@@ -47,6 +48,7 @@ struct store_options {
 	uint64_t dm_loop_bytes;                          /* of a new loop file */
 	const char *dm_master_key_file;                  /* "": STATE_DIR/dm/master.key */
 	uint64_t dm_tenant_bytes;                        /* virtual size of a new tenant's volume */
+	bool dm_forbids_discards;                        /* the medium is not told what tenants do not use */
 	uint64_t dm_tenant_idle_ms;                      /* a tenant that nobody uses is closed then; 0: never */
 };
 
@@ -180,6 +182,9 @@ struct volume_ops {
 /* FD (an eventfd, say; borrowed, -1: none) speaks for the calling thread: once it is readable, what a backend does for
  * this thread and takes long, copies and e2fsprogs, ends with -ECANCELED. discard() works all the same. */
 void volume_stop_fd_set(int fd);
+
+/* What this host has of what the dm backend uses, a line each; nothing is changed. */
+void volume_dm_host_report(const struct store_options *o, FILE *out);
 
 extern const struct volume_ops volume_file_ops;
 extern const struct volume_ops volume_dm_ops;

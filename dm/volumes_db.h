@@ -112,6 +112,11 @@ int volumes_db_pool_update(struct volumes_db *db, const struct pool_row *row, st
 /* With its devices and intent. */
 int volumes_db_pool_delete(struct volumes_db *db, int64_t pool, struct err *e);
 
+/* Its pool, devices, chains, rootfs and leases, in one transaction. */
+int volumes_db_tenant_forget(struct volumes_db *db, const char *tenant, struct err *e);
+/* How many of those there are. */
+int volumes_db_tenant_count(struct volumes_db *db, const char *tenant, uint64_t *n, struct err *e);
+
 /* A new device's row with its id in DEV->id, and the intent; pool, kind, name, size are the caller's. MOVES_TID: the
  * pool's transaction id will be one more. */
 int volumes_db_create_begin(struct volumes_db *db, struct device_row *dev, bool moves_tid, struct err *e);
@@ -124,6 +129,12 @@ int volumes_db_device_get(
         struct volumes_db *db, int64_t pool, const char *kind, const char *name, struct device_row *out, struct err *e);
 /* Kind, name, sizes, is_ready, damage. */
 int volumes_db_device_update(struct volumes_db *db, const struct device_row *dev, struct err *e);
+struct cache_row {
+	char tenant[TENANT_ID_MAX];
+	uint64_t own_bytes;
+};
+/* The tenants' caches with something in them, those of the longest unused chains first. The caller frees *OUT. */
+int volumes_db_cache_list(struct volumes_db *db, struct cache_row **out, size_t *n, struct err *e);
 /* In the order of their ids. The caller frees *OUT. */
 int volumes_db_device_list(struct volumes_db *db, int64_t pool, struct device_row **out, size_t *n, struct err *e);
 

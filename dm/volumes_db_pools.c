@@ -84,6 +84,31 @@ int volumes_db_pool_delete(struct volumes_db *db, int64_t pool, struct err *e)
 	        (long long)pool, (long long)pool, (long long)pool);
 }
 
+#define POOL_OF "(SELECT id FROM pools WHERE tenant=%Q)"
+
+int volumes_db_tenant_forget(struct volumes_db *db, const char *tenant, struct err *e)
+{
+	return transact(db, e, "forget a tenant",
+	        "DELETE FROM intents WHERE pool=" POOL_OF "; DELETE FROM devices WHERE pool=" POOL_OF ";"
+	        "DELETE FROM pools WHERE tenant=%Q; DELETE FROM chains WHERE tenant=%Q;"
+	        "DELETE FROM rootfs WHERE tenant=%Q; DELETE FROM leases WHERE tenant=%Q;",
+	        tenant, tenant, tenant, tenant, tenant, tenant);
+}
+
+int volumes_db_tenant_count(struct volumes_db *db, const char *tenant, uint64_t *n, struct err *e)
+{
+	QUERY(q, db,
+	        "SELECT (SELECT count(*) FROM pools WHERE tenant=?1) + (SELECT count(*) FROM chains WHERE tenant=?1)"
+	        " + (SELECT count(*) FROM rootfs WHERE tenant=?1) + (SELECT count(*) FROM leases WHERE tenant=?1)"
+	        " + (SELECT count(*) FROM devices WHERE pool NOT IN (SELECT id FROM pools))");
+	bind_text(&q, tenant);
+	int rc = query_one(&q, e, "count a tenant's rows");
+
+	if (rc == 0)
+		*n = column_number(&q, 0);
+	return rc;
+}
+
 int volumes_db_create_begin(struct volumes_db *db, struct device_row *dev, bool moves_tid, struct err *e)
 {
 	long long pool = dev->pool;
@@ -200,6 +225,25 @@ int volumes_db_device_list(struct volumes_db *db, int64_t pool, struct device_ro
 	while ((rc = query_step(&q, e, "list the devices")) > 0) {
 		*out = xrealloc(*out, (*n + 1) * sizeof(**out));
 		device_read(&q, &(*out)[(*n)++]);
+	}
+	return rc;
+}
+
+int volumes_db_cache_list(struct volumes_db *db, struct cache_row **out, size_t *n, struct err *e)
+{
+	QUERY(q, db,
+	        "SELECT p.tenant, d.own_bytes FROM devices d JOIN pools p ON p.id=d.pool"
+	        " WHERE d.kind='cache' AND d.own_bytes>0"
+	        " ORDER BY (SELECT max(last_use_ms) FROM chains c WHERE c.tenant=p.tenant)");
+	int rc;
+
+	*out = NULL;
+	*n = 0;
+	while ((rc = query_step(&q, e, "list the caches")) > 0) {
+		*out = xrealloc(*out, (*n + 1) * sizeof(**out));
+		struct cache_row *row = &(*out)[(*n)++];
+		column_text(&q, 0, row->tenant, sizeof(row->tenant));
+		row->own_bytes = column_number(&q, 1);
 	}
 	return rc;
 }

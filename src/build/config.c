@@ -104,6 +104,8 @@ static const struct option options[] = {
         NUMBER("DM_TENANT_SIZE_GB", dm_tenant_size_gb, "64", 1, 1 << 14, "virtual size of a new tenant's volume"),
         NUMBER("DM_TENANT_IDLE_MINUTES", dm_tenant_idle_minutes, "15", 0, 1 << 20,
                 "a tenant without builds and leases is closed then; 0: never"),
+        BOOL("DM_ALLOW_DISCARDS", dm_allow_discards, "true",
+                "the medium is told what tenants no longer use; false hides it, and keeps the space"),
         TEXT("AUDIT_DIR", audit_dir, "", "directory of the audit log; default STATE_DIR/audit"),
         NUMBER("AUDIT_MAX_SIZE_MB", audit_max_size_mb, "64", 1, 1 << 20, "then the next file of the log is begun"),
         BOOL("METRICS_TENANTS", metrics_tenants, "false",

@@ -56,8 +56,8 @@ struct config {
 	uint64_t dm_loop_size_gb;        /* DM_LOOP_SIZE_GB of a new loop file */
 	char *dm_master_key_file;        /* DM_MASTER_KEY_FILE, "" = STATE_DIR/dm/master.key */
 	uint64_t dm_tenant_size_gb;      /* DM_TENANT_SIZE_GB: virtual size of a new tenant's volume */
-	uint64_t dm_tenant_idle_minutes; /* DM_TENANT_IDLE_MINUTES: when a tenant that nobody uses is closed, 0 = never
-	                                  */
+	uint64_t dm_tenant_idle_minutes; /* DM_TENANT_IDLE_MINUTES, 0 = never */
+	bool dm_allow_discards;          /* DM_ALLOW_DISCARDS: the medium is told what is not used */
 	char *audit_dir;                 /* AUDIT_DIR, STATE_DIR/audit if empty */
 	uint64_t audit_max_size_mb;      /* AUDIT_MAX_SIZE_MB of one file */
 	bool metrics_tenants;            /* METRICS_TENANTS */

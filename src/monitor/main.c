@@ -93,8 +93,9 @@ int main(int argc, char **argv)
 	}
 	log_setup("builderd", log_level_parse(m.config.log_level), !strcmp(m.config.log_format, "json"));
 	umask(022); /* every file is made with the mode it needs */
-	/* No core file may hold a tenant's bytes. */
+	/* No core file may hold a tenant's bytes or keys. The limit is not for one that goes into a pipe (core(5)). */
 	setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+	prctl(PR_SET_DUMPABLE, 0);
 	rc = monitor_run(&m, &e);
 	if (rc < 0) {
 		log_error("builderd cannot start", KV("error", e.msg));

@@ -37,6 +37,8 @@ int monitor_check_host(const struct config *c)
 		if (rc >= 0 && is_wanted && !chosen)
 			chosen = backends[i]->name;
 	}
+	puts("this host, for the dm backend:");
+	volume_dm_host_report(&o, stdout);
 	printf("backend that would be used: %s\n", chosen ? chosen : "none");
 	return chosen ? 0 : 1;
 }

@@ -99,6 +99,66 @@ Test(keys, damage)
 	cr_assert_eq(keys_tenant_read(dirfd_, "acme", 1, &master, &key, &e), -EBADMSG);
 }
 
+/* A tenant's files and no other's, whatever dots are in their ids; half-written ones, too. */
+Test(keys, shred)
+{
+	struct master_key master = {{1}};
+	struct tenant_key key;
+	struct stat st;
+	char first[104], after[104];
+
+	cr_assert_eq(keys_tenant_make(dirfd_, "a", 1, &master, &key, &e), 0);
+	cr_assert_eq(keys_tenant_make(dirfd_, "a", 12, &master, &key, &e), 0);
+	cr_assert_eq(keys_tenant_make(dirfd_, "a.1", 1, &master, &key, &e), 0);
+	cr_assert_eq(linkat(dirfd_, "a.12", dirfd_, "a.13.new", 0), 0);
+	AUTO_CLOSE int fd = openat(dirfd_, "a.1", O_RDONLY | O_CLOEXEC);
+	cr_assert_eq(pread(fd, first, sizeof(first), 0), 104);
+	cr_assert_eq(keys_files_shred(dirfd_, "a", &e), 3, "%s", e.msg);
+	cr_assert_eq(pread(fd, after, sizeof(after), 0), 104);
+	cr_assert_neq(memcmp(first + 24, after + 24, 64), 0, "who has it open reads random bytes");
+	cr_assert_eq(fstatat(dirfd_, "a.12", &st, 0), -1);
+	cr_assert_eq(fstatat(dirfd_, "a.13.new", &st, 0), -1);
+	cr_assert(keys_file_exists(dirfd_, "a.1", 1));
+	cr_assert_eq(keys_files_shred(dirfd_, "a", &e), 0);
+	cr_assert_eq(keys_file_shred(dirfd_, "a.1", &e), 0, "an absent one is fine");
+	cr_assert_eq(linkat(dirfd_, "a.1.1", dirfd_, "b.1.new", 0), 0);
+	keys_leftovers_remove(dirfd_);
+	cr_assert_eq(fstatat(dirfd_, "b.1.new", &st, 0), -1);
+}
+
+Test(keys, reseal)
+{
+	struct master_key a = {{1}}, b = {{2}}, c = {{3}};
+	struct tenant_key made[2], key;
+
+	cr_assert_eq(keys_tenant_make(dirfd_, "acme", 1, &a, &made[0], &e), 0);
+	cr_assert_eq(keys_tenant_make(dirfd_, "other", 3, &b, &made[1], &e), 0, "sealed before it was interrupted");
+	cr_assert_eq(keys_reseal_all(dirfd_, &a, &b, &e), 0, "%s", e.msg);
+	cr_assert_eq(keys_tenant_read(dirfd_, "acme", 1, &b, &key, &e), 0);
+	cr_assert_arr_eq(key.bytes, made[0].bytes, sizeof(key.bytes));
+	cr_assert_eq(keys_tenant_read(dirfd_, "other", 3, &b, &key, &e), 0);
+	cr_assert_arr_eq(key.bytes, made[1].bytes, sizeof(key.bytes));
+	cr_assert_eq(keys_tenant_read(dirfd_, "acme", 1, &a, &key, &e), -EBADMSG);
+	cr_assert_eq(keys_reseal_all(dirfd_, &c, &a, &e), -EBADMSG, "neither opens them");
+	cr_assert_eq(keys_tenant_read(dirfd_, "acme", 1, &b, &key, &e), 0, "they are as they were");
+}
+
+Test(keys, master_replace)
+{
+	struct master_key a, b;
+	char next[80];
+
+	snprintf(next, sizeof(next), "%s.next", path);
+	cr_assert_eq(keys_master_make(path, &e), 0);
+	AUTO_CLOSE int old = open(path, O_RDONLY | O_CLOEXEC);
+	cr_assert_eq(pread(old, &a, sizeof(a), 0), MASTER_KEY_BYTES);
+	cr_assert_eq(keys_master_make(next, &e), 0);
+	cr_assert_eq(keys_master_replace(next, path, &e), 0, "%s", e.msg);
+	cr_assert_eq(access(next, F_OK), -1);
+	cr_assert_eq(pread(old, &b, sizeof(b), 0), MASTER_KEY_BYTES);
+	cr_assert_neq(memcmp(&a, &b, sizeof(a)), 0, "the old bytes are overwritten");
+}
+
 static void tid_is(struct volumes_db *db, uint64_t want, size_t devices)
 {
 	AUTO_FREE struct device_row *rows = NULL;

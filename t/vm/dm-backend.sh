@@ -89,7 +89,13 @@ fails "deleting it again says so" drive delete b5
 is "$(devices rootfs)" 0 "no product is left"
 
 # --- caches
-drive blob old 10 blob new 10 >/dev/null
+old=sha256-$(printf %064d 1) new=sha256-$(printf %064d 2)
+drive blob "$old" 10 blob "$new" 10 shell 'sleep 1' find k1 >/dev/null
+is "$(sql "SELECT own_bytes>>20 FROM devices WHERE kind='cache'")" 20 "what a closed tenant's blobs take is remembered"
+like "$(CACHE_MAX=$((14 << 20)) drive trim)" "trimmed [0-9]+ MiB" "trim opens it to make room"
+is "$(sql "SELECT own_bytes>>20 FROM devices WHERE kind='cache'")" 10 "the older blob is gone"
+is "$(drive blob junk 1 blob sha256-short 1 trim blob "$new" 10; sql "SELECT own_bytes>>20 FROM devices WHERE kind='cache'")" "trimmed 0 MiB
+10" "what is no blob is removed, and not counted"
 is "$(CACHE_MAX=1 drive trim find k1 reap | tail -n 1)" "not found" "trim takes everything if it must"
 is "$(devices chain)" 0 "and deletes the chains' devices"
 like "$(drive usage)" "used [0-9][0-9]? MiB" "space is back in the outer pool"

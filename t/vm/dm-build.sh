@@ -19,6 +19,10 @@ out=$(env UNKEY_BUILDERD_STATE_DIR="$state" "$build/builderd" --check-host)
 like "$out" "dm +no pool is configured.*backend that would be used: file" "--check-host: without a pool, file"
 out=$(env UNKEY_BUILDERD_STATE_DIR="$state" UNKEY_BUILDERD_DM_DATA_DEVICE="$pool_disk" "$build/builderd" --check-host)
 like "$out" "dm +can be used.*backend that would be used: dm" "with one, dm"
+like "$out" "target thin-pool +[0-9]+[.][0-9]+[.][0-9]+.*target crypt +[0-9]+[.]" "it lists the kernel's targets with their versions"
+like "$out" "/usr/sbin/thin_check +found.*CAP_SYS_RESOURCE +yes.*type logon can be used.*/dev/fuse +can be opened" "programs, rights, the keyring, FUSE"
+like "$out" "pool +$pool_disk has no pool: it would be set up if it is blank.*master key +$state/dm/master.key: missing, made at the first start" \
+	"the pool's device and the master key"
 
 for i in $(seq 300); do echo "$needle $i"; done >"$tmp/secret"
 image_make one --cmd "/bin/run" --env "SECRET=$needle" layer d:etc f:etc/passwd='root:x:0:0::/:/bin/sh\n' n:noise=3000000 \
@@ -61,6 +65,8 @@ is "$(api DeleteBuild "{\"buildId\":\"$first\"}")" '{"success":true}' "a build i
 fails "its device is gone" test -e "$rootfs"
 ok "the copy is still whole" e2fsck -fn "$again"
 ok "builderd stops" builderd_stop
+like "$(env UNKEY_BUILDERD_STATE_DIR="$state" UNKEY_BUILDERD_DM_DATA_DEVICE="$pool_disk" "$build/builderd" --check-host)" \
+	"pool +$pool_disk holds pool [0-9a-f]{32}, [0-9]+ MiB, not up.*master key +$state/dm/master.key" "--check-host: the pool and its key are found"
 is "$(dmsetup ls)" "No devices found" "and takes everything down"
 leaks_end
 done_testing
