@@ -74,6 +74,18 @@ like "$(call CreateBuild '{"config":{"tenant":{"tier":"TENANT_TIER_DEDICATED"},"
 like "$(call CreateBuild '{"config":{"limits":{"maxDailyBuilds":1000},"source":{"dockerImage":{"imageUri":"r.example/x:1"}}}}' -H "$(with "$build_token")")" \
 	'invalid_argument.*max_daily_builds' "nor does one of higher limits"
 
+# a follower whose token is revoked
+follow_token=$(admin token create acme --scope read 2>"$tmp/said")
+hang=$(create r.example/hang:1 -H "$(with "$build_token")")
+curl -sS -N -m 60 -H "$(with "$follow_token")" "$url/GetBuildLogs/$hang?follow=1" >"$tmp/followed" 2>&1 &
+follower=$!
+ok "a token follows a log" wait_for 10 grep -q queued "$tmp/followed"
+admin token revoke "$(grep -o 'tok_[0-9a-f]*' "$tmp/said")" >/dev/null
+call CancelBuild "{\"buildId\":\"$hang\",\"reason\":\"not for revoked eyes\"}" -H "$(with "$build_token")" >/dev/null
+wait "$follower"
+unlike "$(cat "$tmp/followed")" 'revoked eyes' "once it is revoked it gets no line more"
+ok "others do" wait_for 10 has_ended "$hang" CANCELLED
+
 # the end of tokens and tenants
 sleep 1.1
 like "$(call ListBuilds '{}' -H "$(with "$short_token")")" 'unauthenticated.*expired' "an expired token"

@@ -136,23 +136,22 @@ static const char *bearer_of(const struct http_exchange *x, const char **why)
 }
 
 /* The look-up is by hash: how long it takes says nothing about any token. */
-static const struct token *token_find(const struct auth *a, const char *text)
+static const struct token *token_find(const struct auth *a, const uint8_t hash[32])
 {
 	struct err e = ERR_INIT;
-	uint8_t hash[32];
 
-	token_hash(text, hash);
 	cache_check(a);
 	struct token *t = &a->cache->tokens[hash[0] % CACHE_SLOTS];
-	if (*t->token_id && !memcmp(t->hash, hash, sizeof(hash)))
+	if (*t->token_id && !memcmp(t->hash, hash, sizeof(t->hash)))
 		return t;
 	token_clear(t);
 	return store_token_get(a->store, hash, t, &e) < 0 ? NULL : t;
 }
 
-static const char *token_check(const struct auth *a, const char *text, struct caller *who)
+/* NULL: WHO is its holder; else what is wrong with it. */
+static const char *token_check(const struct auth *a, const uint8_t hash[32], struct caller *who)
 {
-	const struct token *t = token_find(a, text);
+	const struct token *t = token_find(a, hash);
 
 	if (!t)
 		return "the token is unknown";
@@ -162,6 +161,7 @@ static const char *token_check(const struct auth *a, const char *text, struct ca
 		return "the token has expired";
 	who->kind = CALLER_TOKEN;
 	who->scope = t->scope;
+	memmove(who->token_hash, hash, sizeof(who->token_hash));
 	memcpy(who->token_id, t->token_id, sizeof(who->token_id));
 	memcpy(who->token_tenant, t->tenant_id, sizeof(who->token_tenant));
 	return NULL;
@@ -203,6 +203,7 @@ static enum rpc_code identify(void *arg, struct http_exchange *x, unsigned acces
 	const struct service *s = arg;
 	struct caller *who = xcalloc(1, sizeof(*who));
 	const char *why, *token;
+	uint8_t hash[32];
 
 	free(x->caller);
 	x->caller = who;
@@ -215,10 +216,12 @@ static enum rpc_code identify(void *arg, struct http_exchange *x, unsigned acces
 	if (access == RPC_ACCESS_ANYONE || who->kind != CALLER_ANYONE || !s->auth.is_on)
 		return RPC_OK;
 	token = bearer_of(x, &why);
-	if (token)
-		why = token_check(&s->auth, token, who);
-	else if (!why)
+	if (token) {
+		token_hash(token, hash);
+		why = token_check(&s->auth, hash, who);
+	} else if (!why) {
 		why = "a token is needed: Authorization: Bearer TOKEN";
+	}
 	if (!why)
 		return RPC_OK;
 	audit(s, x, &(struct audit_event){.kind = AUDIT_RESOURCE_ACCESS, .outcome = AUDIT_DENIED, .reason = why});
@@ -346,6 +349,17 @@ static int check_scope(const struct caller *who, unsigned access, struct err *e)
 	return is_enough ? 0
 	                 : err_set(e, -EACCES, "the token's scope is \"%s\": this needs \"%s\"", scope_name(who->scope),
 	                           scope_name(needed[access]));
+}
+
+int auth_check_again(const struct auth *a, const struct caller *who, struct err *e)
+{
+	struct caller now = *who;
+	const char *why = who->kind == CALLER_TOKEN ? token_check(a, who->token_hash, &now) : NULL;
+
+	if (why)
+		return err_set(e, -EPERM, "%s", why);
+	int rc = policy_get(a, who->policy.tenant_id, &now.policy, e);
+	return rc < 0 ? rc : check_policy(a, &now, e);
 }
 
 static void put_number(struct http_exchange *x, const char *name, int64_t n)

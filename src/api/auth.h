@@ -36,6 +36,7 @@ struct caller {
 	enum caller_kind kind;
 	int64_t scope; /* of the token */
 	char token_id[TOKEN_ID_MAX];
+	uint8_t token_hash[32];
 	char token_tenant[TENANT_ID_MAX];
 	/* once authorized, where the access is a tenant's */
 	struct tenant_policy policy; /* policy.tenant_id is the tenant */
@@ -56,6 +57,10 @@ struct auth {
 /* 0, or -EIO: no random numbers. */
 int auth_init(struct auth *a, const struct config *c, struct err *e);
 void auth_clear(struct auth *a);
+
+/* For answers that take long: is what let WHO in still so? -EPERM: the token is worth nothing any more; -EACCES: its
+ * tenant is disabled. */
+int auth_check_again(const struct auth *a, const struct caller *who, struct err *e);
 
 /* The server's guard; its ARG is a struct service. */
 extern const struct server_guard auth_guard;

@@ -17,6 +17,7 @@
 #define LINES_PER_READ 64
 
 struct log_stream {
+	const struct service *service;
 	struct jobs *jobs;
 	struct rpc_call *call; /* one of these two */
 	struct http_exchange *exchange;
@@ -69,6 +70,14 @@ static void stream_end(struct log_stream *s, const struct err *e)
 	stream_free(s);
 }
 
+/* A follower may stay for an hour: its token may have been revoked since. */
+static int check_again(const struct log_stream *s, struct err *e)
+{
+	const struct caller *who = s->call ? caller_of_rpc(s->call) : caller_of_http(s->exchange);
+
+	return auth_check_again(&s->service->auth, who, e);
+}
+
 static void stream_pump(void *arg)
 {
 	struct log_stream *s = arg;
@@ -77,8 +86,12 @@ static void stream_pump(void *arg)
 	bool is_over = !s->is_following || !live || live->state == BUILD_CLEANING;
 	struct err e = ERR_INIT;
 	int64_t before;
-	int rc;
+	int rc = s->is_following ? check_again(s, &e) : 0;
 
+	if (rc < 0) {
+		stream_end(s, &e);
+		return;
+	}
 	do {
 		before = s->seq;
 		rc = store_log_each(s->jobs->store, s->build_id, s->seq, LINES_PER_READ, stream_line, s, &e);
@@ -102,6 +115,7 @@ static struct log_stream *stream_new(
 	if (store_job_get(s->jobs->store, tenant_id, build_id, &job, e) < 0)
 		return NULL;
 	struct log_stream *l = xcalloc(1, sizeof(*l));
+	l->service = s;
 	l->jobs = s->jobs;
 	l->is_following = is_following;
 	memcpy(l->build_id, job.build_id, sizeof(l->build_id));

@@ -36,6 +36,7 @@ enum rpc_code service_code(int code)
 	        {-ENOENT, RPC_NOT_FOUND},
 	        {-EEXIST, RPC_ALREADY_EXISTS},
 	        {-EACCES, RPC_PERMISSION_DENIED},
+	        {-EPERM, RPC_UNAUTHENTICATED},
 	        {-EBUSY, RPC_FAILED_PRECONDITION},
 	        {-EAGAIN, RPC_FAILED_PRECONDITION},
 	        {-EDQUOT, RPC_RESOURCE_EXHAUSTED},
