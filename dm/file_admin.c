@@ -117,9 +117,11 @@ static int chains_each(struct store *s, const char *tenant, volume_fn *fn, void 
 	return rc;
 }
 
-static int builds_each(struct store *s, const char *tenant, volume_fn *fn, void *arg, struct err *e)
+/* What somebody writes to: the images in the directory DIR. */
+static int written_each(
+        struct store *s, const char *tenant, const char *dir, const char *kind, volume_fn *fn, void *arg, struct err *e)
 {
-	int fd = openat(s->dirfd, file_path(tenant, "builds", NULL, "").text, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(s->dirfd, file_path(tenant, dir, NULL, "").text, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	AUTO_DIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	char id[BUILD_ID_MAX];
 	int rc = 0;
@@ -132,7 +134,7 @@ static int builds_each(struct store *s, const char *tenant, volume_fn *fn, void 
 			continue;
 		snprintf(id, sizeof(id), "%.*s", (int)(n - 5), entry->d_name);
 		const struct seen v = {
-		        .tenant = tenant, .kind = "build", .id = id, .path = file_path(tenant, "builds", id, ".ext4")};
+		        .tenant = tenant, .kind = kind, .id = id, .path = file_path(tenant, dir, id, ".ext4")};
 		rc = fn(s, &v, arg, e);
 	}
 	return rc;
@@ -144,7 +146,9 @@ static int volumes_each(struct store *s, const char *tenant, volume_fn *fn, void
 
 	if (rc == 0)
 		rc = chains_each(s, tenant, fn, arg, e);
-	return rc < 0 ? rc : builds_each(s, tenant, fn, arg, e);
+	if (rc == 0)
+		rc = written_each(s, tenant, "builds", "build", fn, arg, e);
+	return rc < 0 ? rc : written_each(s, tenant, "vm", "vm", fn, arg, e);
 }
 
 static int put_volume(struct store *s, const struct seen *v, struct jsonw *w, struct err *e)
@@ -152,7 +156,10 @@ static int put_volume(struct store *s, const struct seen *v, struct jsonw *w, st
 	jsonw_text(w, "id", v->id);
 	jsonw_text(w, "kind", v->kind);
 	if (faccessat(s->dirfd, v->path.text, F_OK, 0) == 0)
-		jsonw_text(w, "state", !strcmp(v->kind, "build") ? "building" : "ready");
+		jsonw_text(w, "state",
+		        !strcmp(v->kind, "build") ? "building"
+		        : !strcmp(v->kind, "vm")  ? "leased"
+		                                  : "ready");
 	put_file(s, w, &v->path);
 	return admin_put_leases(w, s->db, v->tenant, v->id, e);
 }
@@ -369,7 +376,7 @@ static int sealed_open(struct store *s, struct admin_call *c, struct wanted *w, 
 
 	if (rc < 0)
 		return rc;
-	if (!strcmp(w->kind, "build"))
+	if (!strcmp(w->kind, "build") || !strcmp(w->kind, "vm"))
 		return err_set(e, -EBUSY, "volume %s is being written: it is no good to read now", w->found);
 	int fd = openat(s->dirfd, w->path.text, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)

@@ -127,7 +127,7 @@ static int directory_remove(struct store *s, const char *path, struct err *e)
 
 int file_admin_destroy(struct store *s, struct admin_call *c, struct err *e)
 {
-	static const char *const kinds[] = {"blobs", "chains", "builds", "rootfs"};
+	static const char *const kinds[] = {"blobs", "chains", "builds", "rootfs", "vm"};
 	const char *tenant = c->request->tenant;
 	char top[16 + TENANT_ID_MAX];
 	uint64_t freed = 0;

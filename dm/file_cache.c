@@ -45,7 +45,7 @@ static void usage_add(void *arg, const char *tenant, const char *kind, const cha
 
 static int tenant_usage(struct store *s, const char *tenant, void *arg, struct err *e)
 {
-	static const char *const kinds[] = {"blobs", "chains", "builds", "rootfs"};
+	static const char *const kinds[] = {"blobs", "chains", "builds", "rootfs", "vm"};
 
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
 		files_each(s, tenant, kinds[i], usage_add, arg);

@@ -398,6 +398,7 @@ int thin_volume_find(
 /* Rows of the tenant that C names or of all, in the outer pool. The caller frees *OUT. */
 int thin_tenants_asked(struct store *s, const struct admin_call *c, struct device_row **out, size_t *n, struct err *e);
 
-admin_fn thin_admin, thin_why_full, thin_export, thin_volume_mount, thin_volume_umount;
+admin_fn thin_admin, thin_why_full, thin_export, thin_volume_mount, thin_volume_umount, thin_orphans;
+admin_fn thin_admin_rekey, thin_admin_header_backup, thin_admin_header_restore, thin_admin_destroy;
 
 #endif

@@ -21,6 +21,8 @@ static const char *device_state(const struct device_row *dev)
 		return "damaged";
 	if (!strcmp(dev->kind, "build"))
 		return "building";
+	if (!strcmp(dev->kind, "vm"))
+		return "leased";
 	if (!strcmp(dev->kind, DEVICE_DEAD))
 		return "deleted";
 	return dev->is_ready ? "ready" : "incomplete";
@@ -468,6 +470,11 @@ static admin_fn *const commands[ADMIN_COMMAND_COUNT] = {
         [ADMIN_MOUNT] = thin_volume_mount,
         [ADMIN_UMOUNT] = thin_volume_umount,
         [ADMIN_TRIM] = admin_trim,
+        [ADMIN_ORPHANS] = thin_orphans,
+        [ADMIN_DESTROY] = thin_admin_destroy,
+        [ADMIN_REKEY] = thin_admin_rekey,
+        [ADMIN_HEADER_BACKUP] = thin_admin_header_backup,
+        [ADMIN_HEADER_RESTORE] = thin_admin_header_restore,
 };
 
 int thin_admin(struct store *s, struct admin_call *c, struct err *e)

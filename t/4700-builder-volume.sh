@@ -111,6 +111,15 @@ is "$(sqlite3 "$state/volumes.db" "SELECT count(*) FROM chains WHERE tenant='doo
 	"no row is left"
 exits 3 "once" destroy doomed --yes
 
+# --- leases
+ok "a lease" env DRIVE_TENANT=lessee "$build/t/tools/drive-volume" "$state" create l1 - 64 100 seal pl lease l1 cow vm-1 -
+is "$(volume_json '.tenants[0].volumes | map("\(.kind) \(.state) \(.leases | map(.holder) | join(","))") | sort | join("; ")' ls lessee)" \
+	"rootfs ready vm-1; vm leased " "a clone, and who has it"
+exits 4 "a tenant with a lease is not destroyed" destroy lessee --yes
+like "$(cat "$tmp/said")" "vm-1 holds build l1" "it says why"
+ok "it is released" env DRIVE_TENANT=lessee "$build/t/tools/drive-volume" "$state" release "$(volume_json '.tenants[0].volumes[] | .leases[] | .lease' ls lessee)"
+exits 0 "then it is" destroy lessee --yes
+
 # --- beside builderd
 socket=$tmp/volume.sock
 export UNKEY_BUILDERD_VOLUME_SOCKET=$socket

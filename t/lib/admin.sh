@@ -12,9 +12,10 @@ volume() {
 }
 
 volume_json() {
-	local filter=$1
+	local filter=$1 rc=0
 	shift
-	volume --json "$@" >"$tmp/json" || return
+	volume --json "$@" >"$tmp/json" || rc=$?
+	[ "$rc" = 0 ] || [ "$rc" = 6 ] || return
 	jq -e 'type == "object"' "$tmp/json" >/dev/null && jq -rc "$filter" "$tmp/json"
 }
 

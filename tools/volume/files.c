@@ -44,6 +44,29 @@ int export_end(const struct options *o, int rc, int result_fd, const char *json,
 	return rc;
 }
 
+/* --- header --------------------------------------------------------------------------------------------------------
+ */
+
+static bool is_restore(const struct options *o)
+{
+	return !strcmp(o->args[0], "restore");
+}
+
+int header_begin(const struct options *o, int *fd, struct err *e)
+{
+	int flags = is_restore(o) ? O_RDONLY : O_RDWR | O_CREAT | O_EXCL;
+
+	*fd = open(o->args[2], flags | O_CLOEXEC, 0400);
+	return *fd < 0 ? err_sys(e, -errno, "%s the file %s", is_restore(o) ? "open" : "make", o->args[2]) : 0;
+}
+
+int header_end(const struct options *o, int rc, int result_fd, const char *json, struct err *e)
+{
+	if (rc < 0 && !is_restore(o))
+		unlink(o->args[2]);
+	return rc;
+}
+
 /* --- mount ---------------------------------------------------------------------------------------------------------
  */
 

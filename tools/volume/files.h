@@ -10,6 +10,10 @@
 int export_begin(const struct options *o, int *fd, struct err *e);
 int export_end(const struct options *o, int rc, int result_fd, const char *json, struct err *e);
 
+/* The file of a header: made for a backup, read for a restore. */
+int header_begin(const struct options *o, int *fd, struct err *e);
+int header_end(const struct options *o, int rc, int result_fd, const char *json, struct err *e);
+
 /* Attach the mount that the request gave back to DIR. */
 int mount_begin(const struct options *o, int *fd, struct err *e);
 int mount_end(const struct options *o, int rc, int result_fd, const char *json, struct err *e);

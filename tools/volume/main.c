@@ -58,6 +58,23 @@ static int fill_remove(const struct options *o, struct msg_admin_request *r, str
 	return 0;
 }
 
+static int fill_rekey(const struct options *o, struct msg_admin_request *r, struct err *e)
+{
+	if (o->n_args + o->is_all + o->is_master != 1)
+		return err_set(e, -EINVAL, "rekey: expected one of TENANT, --all, --master");
+	r->flags = o->is_all ? ADMIN_ALL : o->is_master ? ADMIN_MASTER : 0;
+	return fill_tenant(o, r, e);
+}
+
+/* header backup|restore TENANT FILE */
+static int fill_header(const struct options *o, struct msg_admin_request *r, struct err *e)
+{
+	r->command = !strcmp(o->args[0], "restore") ? ADMIN_HEADER_RESTORE : ADMIN_HEADER_BACKUP;
+	if (r->command == ADMIN_HEADER_BACKUP && strcmp(o->args[0], "backup") != 0)
+		return err_set(e, -EINVAL, "header %.40s: expected backup or restore", o->args[0]);
+	return copy(r->tenant, sizeof(r->tenant), o->args[1], "the tenant", e);
+}
+
 const struct command commands[] = {
         {"ls", "[TENANT]", "tenants and their volumes", 0, 1, ADMIN_LS, false, NULL, show_ls, NULL, NULL},
         {"df", "[TENANT]", "how full the pools are", 0, 1, ADMIN_DF, false, NULL, show_df, NULL, NULL},
@@ -73,6 +90,10 @@ const struct command commands[] = {
                 NULL, NULL},
         {"orphans", "[--remove]", "what belongs to nobody any more", 0, 0, ADMIN_ORPHANS, false, fill_remove,
                 show_orphans, NULL, NULL},
+        {"rekey", "TENANT | --all | --master", "another key for a tenant's volume", 0, 1, ADMIN_REKEY, false,
+                fill_rekey, show_rekey, NULL, NULL},
+        {"header", "backup|restore TENANT FILE", "a tenant's LUKS header into a file, or back", 3, 3,
+                ADMIN_HEADER_BACKUP, false, fill_header, show_facts, header_begin, header_end},
         {"destroy", "TENANT", "a tenant with all it has, for ever", 1, 1, ADMIN_DESTROY, true, NULL, show_facts, NULL,
                 NULL},
         {0},

@@ -204,6 +204,28 @@ void show_orphans(const struct json *answer)
 	table_end(&t);
 }
 
+void show_rekey(const struct json *answer)
+{
+	static const struct table_column columns[] = {
+	        {"TENANT", TABLE_CUT}, {"REKEYED", TABLE_LEFT}, {"GENERATION", TABLE_RIGHT}, {0}};
+	const struct json *tenants = json_member(answer, "tenants");
+	struct table t;
+
+	if (!tenants) {
+		puts("the master key was replaced: keep a copy of it elsewhere");
+		return;
+	}
+	table_begin(&t, columns);
+	for (size_t i = 0; i < json_elements(tenants); i++) {
+		const struct json *x = json_element(tenants, i);
+		table_text(&t, text_of(x, "tenant"));
+		table_text(&t, json_as_bool(json_member(x, "is_rekeyed")) ? "yes" : "no");
+		table_number(&t, number_of(x, "key_generation"));
+	}
+	table_end(&t);
+	reasons_print(tenants, "tenant");
+}
+
 void show_export(const struct json *answer)
 {
 	char written[TEXT_NUMBER_MAX], size[TEXT_NUMBER_MAX];
