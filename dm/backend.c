@@ -17,6 +17,7 @@ struct store_options backend_options(const struct config *c)
 	        .dm_loop_bytes = c->dm_loop_size_gb << 30,
 	        .dm_master_key_file = c->dm_master_key_file,
 	        .dm_tenant_bytes = c->dm_tenant_size_gb << 30,
+	        .dm_verity = c->dm_verity,
 	        .dm_tenant_idle_ms = c->dm_tenant_idle_minutes * 60 * 1000,
 	        .dm_forbids_discards = !c->dm_allow_discards};
 }

@@ -205,6 +205,7 @@ const struct volume_ops volume_file_ops = {
         .grow = file_grow,
         .size = file_size,
         .snapshot = file_snapshot,
+        .journal = file_journal,
         .check = file_check,
         .open_raw = file_open_raw,
         .seal = file_seal,

@@ -105,6 +105,7 @@ int file_unmount(struct volume *v, struct err *e);
 int file_grow(struct volume *v, int root_fd, uint64_t size_bytes, struct err *e);
 uint64_t file_size(const struct volume *v);
 int file_snapshot(struct volume *v, const struct digest *chain_id, const struct chain_info *info, struct err *e);
+int file_journal(struct volume *v, struct err *e);
 int file_check(struct volume *v, struct err *e);
 int file_open_raw(struct volume *v, struct err *e);
 void file_discard(struct volume *v);

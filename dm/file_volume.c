@@ -296,6 +296,11 @@ uint64_t file_size(const struct volume *v)
 
 /* --- unmounted ---------------------------------------------------------------------------------------------------- */
 
+int file_journal(struct volume *v, struct err *e)
+{
+	return image_journal_add(v->fd, e);
+}
+
 int file_check(struct volume *v, struct err *e)
 {
 	return image_check(v->fd, e);

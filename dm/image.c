@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What an image is: ext4 without a journal (a build that does not finish is thrown away; one that does is checked and
- * synced), metadata checksums with a seed of their own, so that a later change of uuid rewrites nothing but the
- * superblock, and a fixed directory hash seed, so that the same tree gets the same directories. No feature newer than
- * Linux 4.4: guests mount it. `resize_inode` lets it grow; `assume_storage_prezeroed` is true of a sparse file and
- * leaves the inode tables unwritten. The uuid is that of a volume's first ancestor, so it is not unique among products
- * of one base.
+ * synced; a product may get one at its end, for VMs), metadata checksums with a seed of their own, so that a later
+ * change of uuid rewrites nothing but the superblock, and a fixed directory hash seed, so that the same tree gets the
+ * same directories. No feature newer than Linux 4.4: guests mount it. `resize_inode` lets it grow;
+ * `assume_storage_prezeroed` is true of a sparse file and leaves the inode tables unwritten. The uuid is that of a
+ * volume's first ancestor, so it is not unique among products of one base.
  */
 #include "image.h"
 
@@ -29,6 +29,7 @@
 #define MKE2FS "/sbin/mke2fs"
 #define E2FSCK "/sbin/e2fsck"
 #define RESIZE2FS "/sbin/resize2fs"
+#define TUNE2FS "/sbin/tune2fs"
 
 #define FEATURES                                                                                                       \
 	"none,ext_attr,dir_index,filetype,extent,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,"     \
@@ -228,6 +229,17 @@ int image_fill_device(int fd, struct err *e)
 	return tool_succeeded(&r) ? 0 : tool_failed("enlarge an ext4 file system", &r, e);
 }
 
+int image_journal_add(int fd, struct err *e)
+{
+	const char *const argv[] = {TUNE2FS, "-O", "has_journal", "-J", "size=4", TOOL_PATH, NULL};
+	struct tool_result r;
+	int rc = tool_run(argv, fd, TOOL_TIMEOUT_MS, &r, e);
+
+	if (rc < 0)
+		return rc;
+	return tool_succeeded(&r) ? 0 : tool_failed("give an ext4 file system a journal", &r, e);
+}
+
 int image_grow(int fd, uint64_t size_bytes, struct err *e)
 {
 	struct stat st;
@@ -257,7 +269,7 @@ int image_check(int fd, struct err *e)
 
 int image_probe(struct err *e)
 {
-	const char *const tools[] = {MKE2FS, E2FSCK, RESIZE2FS};
+	const char *const tools[] = {MKE2FS, E2FSCK, RESIZE2FS, TUNE2FS};
 
 	for (size_t i = 0; i < ARRAY_LEN(tools); i++)
 		if (access(tools[i], X_OK) < 0)

@@ -30,6 +30,9 @@ int image_format(int fd, uint64_t size_bytes, uint64_t inodes, bool has_journal,
 /* Make the unmounted file system on the block device FD as big as the device. */
 int image_fill_device(int fd, struct err *e);
 
+/* Give the unmounted file system on FD a journal of 4 MiB, so that a VM may write it through power cuts. */
+int image_journal_add(int fd, struct err *e);
+
 /* Whether image_copy() below DIRFD is free: the file system shares blocks between files (FICLONE). */
 bool image_can_clone(int dirfd);
 

@@ -14,6 +14,7 @@
  *             ├ chain-<hex>      snapshot after a layer, never active
  *             ├ build-<build>    while a build writes it
  *             ├ rootfs-<build>   the product, active read-only
+ *             ├ verity-<build>   its hash tree, if there is one (verity.h)
  *             └ vm-<lease>         a VM's own clone of a product
  *
  * STATE_DIR/dm/   lock   volumes.db (volumes_db.h)   keys/<tenant>.<generation> (keys.h)   master.key unless configured
@@ -153,6 +154,7 @@ struct store {
 	bool forbids_discards;
 	pthread_mutex_t keys_lock; /* master and the key files; the last to be taken */
 	char *master_path;         /* owns */
+	bool has_verity;           /* a sealed rootfs gets a hash tree */
 	struct master_key master;
 	struct volumes_db *db; /* owns */
 	struct pool outer;
@@ -296,6 +298,7 @@ int thin_unmount(struct volume *v, struct err *e);
 int thin_grow(struct volume *v, int root_fd, uint64_t size_bytes, struct err *e);
 uint64_t thin_size(const struct volume *v);
 int thin_snapshot(struct volume *v, const struct digest *chain_id, const struct chain_info *info, struct err *e);
+int thin_journal(struct volume *v, struct err *e);
 int thin_check(struct volume *v, struct err *e);
 int thin_open_raw(struct volume *v, struct err *e);
 void thin_discard(struct volume *v);
@@ -314,6 +317,9 @@ int thin_rootfs_open(struct store *s, const char *tenant, const char *build, str
 int thin_rootfs_delete(struct store *s, const char *tenant, const char *build, uint64_t *freed, struct err *e);
 /* Of a tenant that no build uses yet: metadata.json that a seal or a deletion left when it was interrupted. */
 void thin_metadata_sweep(struct tenant *t);
+
+/* The hash tree of BUILD, read-only, if it has one: 1; 0: it has none. */
+int thin_verity_up(struct tenant *t, const char *build, struct device_row *out, struct err *e);
 
 /* What was written beside it at seal. The caller frees *OUT. */
 int thin_metadata_read(struct tenant *t, const char *build, char **out, size_t *len, struct err *e);

@@ -52,15 +52,29 @@ static int lease_look(struct tenant *t, const struct device_row *dev, struct lea
 	return image_uuid(fd, out->fs_uuid, e);
 }
 
+/* The hash tree is good for the sealed device only: a clone is there to be written. */
 static void lease_add_rootfs(struct tenant *t, const struct rootfs_row *rootfs, struct lease *out)
 {
 	struct device_row tree;
 
 	out->checksum = rootfs->info.checksum;
+	if (out->what.mode != LEASE_READ_ONLY || !digest_is_valid(&rootfs->verity_root) ||
+	        volumes_db_device_get(t->pool.db, t->pool.row.id, "verity", rootfs->build, &tree, NULL) < 0)
+		return;
 	out->verity_root = rootfs->verity_root;
-	if (digest_is_valid(&rootfs->verity_root) &&
-	        volumes_db_device_get(t->pool.db, t->pool.row.id, "verity", rootfs->build, &tree, NULL) == 0)
-		snprintf(out->verity_path, sizeof(out->verity_path), DM_DIR "%s", device_name(&t->pool, &tree).text);
+	snprintf(out->verity_path, sizeof(out->verity_path), DM_DIR "%s", device_name(&t->pool, &tree).text);
+}
+
+/* Up, with its hash tree if it has one and that is of use. */
+static int lease_device_up(struct tenant *t, const struct lease_row *row, const struct device_row *dev, struct err *e)
+{
+	struct device_row tree;
+	bool is_sealed = row->mode == LEASE_READ_ONLY;
+	int rc = device_up(&t->pool, dev, is_sealed, e);
+
+	if (rc == 0 && is_sealed)
+		rc = thin_verity_up(t, row->build, &tree, e);
+	return rc < 0 ? rc : 0;
 }
 
 static struct jail_root jail_root_of(const struct lease *l)
@@ -117,7 +131,7 @@ static int lease_show(struct store *s, struct tenant *t, const struct lease_row 
 
 	lease_from_row(row, out);
 	if (rc == 0 && row->mode == LEASE_READ_ONLY)
-		rc = device_up(&t->pool, &dev, true, e);
+		rc = lease_device_up(t, row, &dev, e);
 	if (rc == 0)
 		rc = lease_look(t, &dev, out, e);
 	if (rc < 0)
@@ -279,7 +293,7 @@ static int lease_up(struct store *s, struct tenant *t, const struct lease_row *r
 
 	lease_from_row(row, &l);
 	if (rc == 0)
-		rc = device_up(&t->pool, &dev, row->mode == LEASE_READ_ONLY, e);
+		rc = lease_device_up(t, row, &dev, e);
 	if (rc == 0 && row->jail[0]) {
 		rc = lease_look(t, &dev, &l, e);
 		const struct jail_root root = jail_root_of(&l);

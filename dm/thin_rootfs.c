@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "image.h"
 #include "lease.h"
+#include "verity.h"
 
 #define METADATA_MAX (16u << 20)
 
@@ -85,11 +86,86 @@ static void info_path(const struct tenant *t, const struct device_row *dev, stru
 	snprintf(info->path, sizeof(info->path), DM_DIR "%s", device_name(&t->pool, dev).text);
 }
 
+/* --- hash trees -------------------------------------------------------------------------------------------------- */
+
+static int verity_device(struct tenant *t, const char *build, struct device_row *out, struct err *e)
+{
+	return volumes_db_device_get(t->pool.db, t->pool.row.id, "verity", build, out, e);
+}
+
+int thin_verity_up(struct tenant *t, const char *build, struct device_row *out, struct err *e)
+{
+	int rc = verity_device(t, build, out, e);
+
+	if (rc == 0)
+		rc = device_up(&t->pool, out, true, e);
+	return rc == 0 ? 1 : rc == -ENOENT ? 0 : rc;
+}
+
+/* It is a leftover until the rootfs has its row (thin_open.c). */
+static void verity_remove(struct tenant *t, const char *build)
+{
+	struct err e = ERR_INIT;
+	struct device_row dev;
+
+	if (verity_device(t, build, &dev, NULL) == 0 && pool_delete(&t->pool, &dev, &e) < 0)
+		log_warn("a hash tree stays until the next start", KV("build", build), KV("error", e.msg));
+}
+
+static int verity_write(struct tenant *t, int data, const struct device_row *from, const struct device_row *tree,
+        struct digest *root, struct err *e)
+{
+	int rc = device_up(&t->pool, tree, false, e);
+	AUTO_CLOSE int fd = rc < 0 ? rc : device_open(&t->pool, tree, O_RDWR, e);
+
+	if (fd < 0)
+		return fd;
+	rc = verity_make(data, from->size_bytes, fd, root, e);
+	cleanup_close(&fd);
+	return rc < 0 ? rc : device_down(&t->pool, tree, e);
+}
+
+/* Over the volume that is about to be sealed. */
+static int volume_verity(struct volume *v, struct digest *root, struct err *e)
+{
+	struct tenant *t = v->tenant;
+	struct device_row tree;
+	AUTO_CLOSE int data = device_open(&t->pool, &v->dev, O_RDONLY, e);
+	int rc = data < 0
+	                 ? data
+	                 : pool_create(&t->pool, "verity", v->dev.name, verity_size(v->dev.size_bytes), NULL, &tree, e);
+
+	if (rc < 0)
+		return rc;
+	rc = verity_write(t, data, &v->dev, &tree, root, e);
+	tree.is_ready = true;
+	if (rc == 0)
+		rc = volumes_db_device_update(t->pool.db, &tree, e);
+	if (rc < 0)
+		verity_remove(t, v->dev.name);
+	return rc;
+}
+
+/* What is shared is the same data, so it has the same tree. */
+static int verity_share(struct tenant *t, const char *from, const char *build, struct err *e)
+{
+	struct device_row origin, tree;
+	int rc = verity_device(t, from, &origin, e);
+
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
+	rc = pool_create(&t->pool, "verity", build, origin.size_bytes, &origin, &tree, e);
+	tree.is_ready = true;
+	return rc < 0 ? rc : volumes_db_device_update(t->pool.db, &tree, e);
+}
+
+/* --- products ---------------------------------------------------------------------------------------------------- */
+
 /* DEV, not active, is named as the rootfs already: up, then the row that makes it one. */
 static int rootfs_publish(struct tenant *t, const struct device_row *dev, const struct digest *product_key,
-        struct rootfs_info *info, struct err *e)
+        const struct digest *verity_root, struct rootfs_info *info, struct err *e)
 {
-	struct rootfs_row row = {.product_key = *product_key};
+	struct rootfs_row row = {.product_key = *product_key, .verity_root = *verity_root};
 	int rc = device_up(&t->pool, dev, true, e);
 
 	if (rc < 0)
@@ -116,10 +192,13 @@ static int volume_seal(struct volume *v, const struct digest *product_key, const
 {
 	struct tenant *t = v->tenant;
 	struct device_row sealed = v->dev;
+	struct digest verity_root = {0};
 	int rc = metadata_write(t, v->dev.name, metadata, metadata_len, e);
 
 	if (rc == 0)
 		rc = volume_flush(v, e);
+	if (rc == 0 && v->store->has_verity)
+		rc = volume_verity(v, &verity_root, e);
 	if (rc == 0)
 		rc = device_down(&t->pool, &v->dev, e);
 	if (rc < 0)
@@ -130,7 +209,7 @@ static int volume_seal(struct volume *v, const struct digest *product_key, const
 	if (rc < 0)
 		return rc;
 	v->dev = sealed;
-	return rootfs_publish(t, &sealed, product_key, info, e);
+	return rootfs_publish(t, &sealed, product_key, &verity_root, info, e);
 }
 
 int thin_seal(struct volume *v, const struct digest *product_key, const char *metadata, size_t metadata_len,
@@ -140,6 +219,7 @@ int thin_seal(struct volume *v, const struct digest *product_key, const char *me
 
 	if (rc < 0) {
 		unlinkat(v->tenant->cache_fd, metadata_name(v->dev.name).text, 0);
+		verity_remove(v->tenant, v->dev.name);
 		thin_discard(v);
 		return rc;
 	}
@@ -194,9 +274,13 @@ static int share_locked(struct tenant *t, const char *build, const struct digest
 	dev.is_ready = true;
 	rc = volumes_db_device_update(t->pool.db, &dev, e);
 	if (rc == 0)
-		rc = rootfs_publish(t, &dev, product_key, info, e);
-	if (rc < 0)
+		rc = verity_share(t, row.build, build, e);
+	if (rc == 0)
+		rc = rootfs_publish(t, &dev, product_key, &row.verity_root, info, e);
+	if (rc < 0) {
+		verity_remove(t, build);
 		pool_delete(&t->pool, &dev, NULL);
+	}
 	return rc;
 }
 
@@ -274,6 +358,7 @@ static int delete_locked(
 	if (rc < 0)
 		return rc;
 	unlinkat(t->cache_fd, metadata_name(build).text, 0);
+	verity_remove(t, build);
 	rc = pool_delete(&t->pool, dev, e);
 	*freed = rc < 0 ? 0 : own;
 	return rc;

@@ -156,6 +156,7 @@ static int thin_open(const struct store_options *o, struct store **out, struct e
 	s->fetch_uid = o->fetch_uid;
 	s->cache_max_bytes = o->cache_max_bytes;
 	s->tenant_bytes = o->dm_tenant_bytes;
+	s->has_verity = o->dm_verity;
 	s->tenant_idle_ms = o->dm_tenant_idle_ms;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_mutex_init(&s->outer.lock, NULL);
@@ -217,6 +218,7 @@ const struct volume_ops volume_dm_ops = {
         .grow = thin_grow,
         .size = thin_size,
         .snapshot = thin_snapshot,
+        .journal = thin_journal,
         .check = thin_check,
         .open_raw = thin_open_raw,
         .seal = thin_seal,

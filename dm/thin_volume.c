@@ -366,6 +366,13 @@ uint64_t thin_size(const struct volume *v)
 
 /* --- unmounted --------------------------------------------------------------------------------------------------- */
 
+int thin_journal(struct volume *v, struct err *e)
+{
+	AUTO_CLOSE int fd = device_open(pool_of(v), &v->dev, O_RDWR, e);
+
+	return fd < 0 ? fd : image_journal_add(fd, e);
+}
+
 int thin_check(struct volume *v, struct err *e)
 {
 	AUTO_CLOSE int fd = device_open(pool_of(v), &v->dev, O_RDONLY, e);

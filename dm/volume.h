@@ -49,6 +49,7 @@ struct store_options {
 	const char *dm_master_key_file;                  /* "": STATE_DIR/dm/master.key */
 	uint64_t dm_tenant_bytes;                        /* virtual size of a new tenant's volume */
 	bool dm_forbids_discards;                        /* the medium is not told what tenants do not use */
+	bool dm_verity;                                  /* a sealed rootfs gets a hash tree */
 	uint64_t dm_tenant_idle_ms;                      /* a tenant that nobody uses is closed then; 0: never */
 };
 
@@ -81,7 +82,7 @@ struct lease {
 	uint64_t size_bytes; /* of the device */
 	unsigned char fs_uuid[16];
 	struct digest checksum;    /* of the rootfs when it was sealed */
-	struct digest verity_root; /* not valid: there is no hash tree */
+	struct digest verity_root; /* READ_ONLY; not valid: there is no hash tree */
 	char verity_path[256];     /* of the hash tree's device, "": none */
 };
 
@@ -128,6 +129,9 @@ struct volume_ops {
 	 * because the backend would have to copy much more than unpacking the layers since the last chain again would
 	 * write. */
 	int (*snapshot)(struct volume *v, const struct digest *chain_id, const struct chain_info *info, struct err *e);
+
+	/* Unmounted only: give it a journal, for VMs that will write it. */
+	int (*journal)(struct volume *v, struct err *e);
 
 	/* Unmounted only: e2fsck -fn must find nothing (else -EUCLEAN, kind INTERNAL). */
 	int (*check)(struct volume *v, struct err *e);

@@ -84,6 +84,7 @@ is "$(lease vm1 '"\(.lease.tenantId) \(.lease.buildId) \(.lease.mode) \(.lease.h
 is "$(lease vm1 .initPath)" /usr/bin/metald-init "what init is"
 is "$(lease vm1 '.imageMetadata.command[0]')" /hello "how the image is run"
 p1=$(lease vm1 .lease.devicePath) p2=$(lease vm2 .lease.devicePath) p3=$(lease vm3 .lease.devicePath)
+like "$(dumpe2fs -h "$p1" 2>/dev/null)" "has_journal" "a clone can be written through a power cut: it has a journal"
 is "$(lease vm1 .lease.sizeBytes)" "$(stat -c %s "$p1")" "how big it is"
 is "$(lease vm1 .lease.filesystemUuid)" "$(blkid -o value -s UUID "$p1")" "and its file system's uuid"
 is "$p3" "$rootfs" "a read-only lease is of the rootfs itself"
@@ -136,6 +137,18 @@ ok "builderd is killed and starts again" builderd_start API_SOCKET="$sock" METAL
 is "$(volume ListLeases '{}' | jq -r '[.leases[].devicePath] | join(" ")')" "$p1 $p2 $p3" "the leases are there"
 is "$(dd if="$p1" bs=1 skip=4096 count=3 status=none)" one "with what was written"
 is "$(api GetBuild "$delete" | jq -r .build.state)" BUILD_STATE_COMPLETED "and the build"
+
+# --- by hand
+ctl() {
+	timeout 60 "$build/builderctl" --socket "$sock" lease "$@"
+}
+like "$(ctl ls)" "vm2 +cow +$p2" "builderctl shows them"
+out=$(ctl acquire "$build_id" by-hand --tenant test)
+like "$out" "lease +lease_[0-9A-Z]{26}.*device +$state/tenants/test/vm/lease_.*init +/usr/bin/metald-init" "and acquires"
+is "$(ctl release "$(sed -n 's/^lease *//p' <<<"$out")")" done "and releases"
+fails "what is not there it does not" ctl release lease_01ARZ3NDEKTSV4RRFFQ69G5FAV
+fails "nor does it know another mode" ctl acquire "$build_id" x --mode rw
+fails "or action" ctl steal
 
 # --- release
 exec 7<>"$p2"

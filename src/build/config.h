@@ -48,6 +48,7 @@ struct config {
 	char *storage_backend;           /* STORAGE_BACKEND: auto dm file */
 	char *state_dir;                 /* STATE_DIR: volumes, caches, products */
 	uint64_t retention_days;         /* STORAGE_RETENTION_DAYS */
+	bool rootfs_journal;             /* ROOTFS_JOURNAL: products get a journal, for VMs that write them */
 	uint64_t max_size_gb;            /* STORAGE_MAX_SIZE_GB */
 	uint64_t cache_max_size_gb;      /* STORAGE_CACHE_MAX_SIZE_GB */
 	char *dm_data_device;            /* DM_DATA_DEVICE: the pool's, "" = none */
@@ -56,6 +57,7 @@ struct config {
 	uint64_t dm_loop_size_gb;        /* DM_LOOP_SIZE_GB of a new loop file */
 	char *dm_master_key_file;        /* DM_MASTER_KEY_FILE, "" = STATE_DIR/dm/master.key */
 	uint64_t dm_tenant_size_gb;      /* DM_TENANT_SIZE_GB: virtual size of a new tenant's volume */
+	bool dm_verity;                  /* DM_VERITY: a sealed rootfs gets a hash tree */
 	uint64_t dm_tenant_idle_minutes; /* DM_TENANT_IDLE_MINUTES, 0 = never */
 	bool dm_allow_discards;          /* DM_ALLOW_DISCARDS: the medium is told what is not used */
 	char *audit_dir;                 /* AUDIT_DIR, STATE_DIR/audit if empty */

@@ -214,6 +214,11 @@ static int finish_and_seal(struct build *b, const struct digest *key, char **met
 	b->result.build_ms = build_step_ms(b);
 	if (rc < 0)
 		return rc;
+	if (b->m->config.rootfs_journal)
+		rc = b->m->ops->journal(b->volume, e);
+	build_mark(b, "journal");
+	if (rc < 0)
+		return rc;
 	build_progress(b, BUILD_BUILDING, "checking and sealing");
 	rc = volume_verify(b, &info.checksum, e);
 	if (rc < 0)

@@ -272,7 +272,7 @@ static int do_lease(char **a, struct err *e)
 		printf("%s %s %u:%u %ju %.*s\n", l.id, l.path, major(l.dev), minor(l.dev), (uintmax_t)l.size_bytes,
 		        (int)len, metadata);
 	if (rc == 0 && digest_is_valid(&l.verity_root))
-		printf("verity %s %s\n", l.verity_path, digest_format(&l.verity_root, checksum));
+		printf("verity %s %s\n", l.verity_path, digest_hex(&l.verity_root, checksum));
 	return rc;
 }
 
@@ -533,6 +533,7 @@ static void dm_options(void)
 	options.dm_loop_file = getenv("DM_LOOP_FILE");
 	options.dm_loop_bytes = env_mib("DM_LOOP_MIB", 1024);
 	options.dm_master_key_file = getenv("DM_MASTER_KEY_FILE");
+	options.dm_verity = getenv("DM_VERITY") != NULL;
 	options.dm_tenant_bytes = env_mib("DM_TENANT_MIB", 8192);
 	options.dm_tenant_idle_ms = env_number("DM_TENANT_IDLE_MS");
 	if (options.dm_data_device || options.dm_loop_file)

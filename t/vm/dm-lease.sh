@@ -124,6 +124,23 @@ umount "$tmp/m"
 is "$(sql 'SELECT count(*) FROM leases')" 3 "and nothing is released"
 ok "a node is still in its jail" test -b "$JAIL_DIR/vm1/root/rootfs.ext4"
 
+# --- a hash tree
+out=$(DM_VERITY=1 drive create v1 - 64 100 mount fill a 10 unmount check seal pv share v2 pv lease v1 ro vm7 - lease v2 ro vm8 - lease v1 cow vm9 -)
+read -r tree root < <(sed -n 's/^verity //p' <<<"$out" | head -n 1)
+read -r tree2 root2 < <(sed -n 's/^verity //p' <<<"$out" | tail -n 1)
+like "$root" '^[0-9a-f]{64}$' "a sealed rootfs has a hash tree, and a read-only lease says its root"
+ok "veritysetup finds the data as it was" veritysetup verify "$(path_of vm7)" "$tree" "$root"
+fails "not under another root" veritysetup verify "$(path_of vm7)" "$tree" "${root//a/b}"
+is "$root2" "$root" "what is shared has the same one"
+ok "on a device of its own" veritysetup verify "$(path_of vm8)" "$tree2" "$root"
+fails "which is another" test "$tree" = "$tree2"
+is "$(grep -c ^verity <<<"$out")" 2 "a writable clone has none"
+ok "though the tree fits it until it is written" veritysetup verify "$(path_of vm9)" "$tree" "$root"
+printf x | dd of="$(path_of vm9)" bs=1 seek=8388609 conv=notrunc,fsync status=none
+fails "one byte is enough" veritysetup verify "$(path_of vm9)" "$tree" "$root"
+ok "leases and products go" drive release vm7 release vm8 release vm9 delete v1 delete v2 reap
+is "$(sql "SELECT count(*) FROM devices WHERE kind='verity'")" 0 "and their trees with them"
+
 # --- jails
 attack() { # JAIL WANT DESC
 	like "$(drive lease b1 cow vm4 "$1")" "lease failed: .*$2" "$3"

@@ -15,6 +15,7 @@ int command_cancel(const struct options *o);
 int command_rm(const struct options *o);
 int command_tenant(const struct options *o);
 int command_token(const struct options *o);
+int command_lease(const struct options *o);
 int command_store(const struct options *o);
 int command_audit(const struct options *o);
 int command_version(const struct options *o);

@@ -27,6 +27,7 @@ const struct command commands[] = {
         {"rm", "[--force] ID", "delete a build and its artifact", 1, 1, command_rm},
         {"tenant", "add|set|show|ls|rm [ID] [OPTION]...", "the operator's records of tenants", 1, 2, command_tenant},
         {"token", "create|ls|revoke [TENANT|TOKEN]", "what a tenant's programs show", 1, 2, command_token},
+        {"lease", "acquire BUILD HOLDER | release LEASE | ls", "who has which root file system", 1, 3, command_lease},
         {"store", "backup FILE", "a copy of the job store", 2, 2, command_store},
         {"audit", "verify FILE... | end", "is the audit log as it was written", 1, 4096, command_audit},
         {"version", "", "of this program", 0, 0, command_version},

@@ -27,7 +27,7 @@ static const struct option {
         {"tenant", 0, TEXT, O(tenant), NULL, "ID", "on whose behalf (BUILDERD_TENANT)"},
         {"token", 0, TEXT, O(token), NULL, "TOKEN", "bearer token; others see it in ps, BUILDERD_TOKEN they do not"},
         {"socket", 0, TEXT, O(socket), NULL, "PATH",
-                "builderd's socket on this machine, for tenant, token, store, audit (BUILDERD_SOCKET)"},
+                "builderd's socket on this machine, for tenant, token, lease, store, audit (BUILDERD_SOCKET)"},
         {"json", 0, FLAG, O(is_json), NULL, NULL, "print the server's answer as JSON"},
         {"help", 'h', FLAG, O(is_help), NULL, NULL, "this"},
         {"name", 0, TEXT, O(name), "build", "NAME", "a name for people"},
@@ -64,6 +64,8 @@ static const struct option {
         {"scope", 0, TEXT, O(scope), "token", "SCOPE", "read; build (the default); admin; metrics, without a tenant"},
         {"expires", 0, SECONDS, O(expires_s), "token", "TIME", "valid so long: 12h, 90d; without: until revoked"},
         {"description", 0, TEXT, O(description), "token", "TEXT", "for people"},
+        {"mode", 0, TEXT, O(mode), "lease", "MODE", "acquire: cow, a clone to write (the default); read-only"},
+        {"jail", 0, TEXT, O(jail), "lease", "DIR", "acquire: place it in this directory below JAIL_DIR"},
         {"end", 0, TEXT, O(end), "audit", "NUMBER:HASH",
                 "verify: of a line that must be there; \"audit end\" prints the last"},
 #undef O

@@ -32,8 +32,9 @@ struct options {
 	struct words limits;
 	bool is_enable, is_disable;
 	const char *scope, *description;
-	const char *end;   /* audit */
-	int64_t expires_s; /* 0: never */
+	const char *mode, *jail; /* lease */
+	const char *end;         /* audit */
+	int64_t expires_s;       /* 0: never */
 	/* build, artifact */
 	const char *output;
 	struct words args; /* what is left: IMAGE, ID */
