@@ -8,6 +8,7 @@ as() { printf 'x-tenant-id: %s' "$1"; }
 headers() { tr -d '\r' <"$tmp/headers" | tr '[:upper:]' '[:lower:]' | sed -n "s/^$1: //p"; }
 used() { call GetTenantQuotas "{\"tenantId\":\"$1\"}"; }
 
+not_at_midnight
 service_start || exit
 wide='requests_per_minute=1000000 request_burst=10000 allowed_registries=* max_concurrent_builds=10'
 for tenant in r d p s c; do

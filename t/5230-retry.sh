@@ -8,6 +8,7 @@ log_of() { curl -sS -m 10 "$url/GetBuildLogs/$1"; }
 tries() { wc -c <"$out/$1.tries"; }
 waits() { curl -sS -m 5 "$url/GetBuildStatus/$1" | grep -q 'waiting for another try'; }
 
+not_at_midnight
 service_start || exit
 flaky=$(create r.example/flaky:1)
 ok "the third try of a build works" wait_state "$flaky" COMPLETED

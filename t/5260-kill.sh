@@ -21,6 +21,7 @@ creator() { # N: builds of tenant tN, as long as there is a service
 	done
 }
 
+not_at_midnight
 service_start || exit
 for n in 1 2 3 4; do
 	creator $n 9>&- &

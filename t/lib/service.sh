@@ -3,6 +3,7 @@
 #   service_start        starts both on a free port; $url is the service's methods' address, $base the server's; $service_tier_free: TIER_FREE
 #                        (wide by default: these tests name registries that do not exist, and ask a lot)
 #   admin ARG...         builderctl on the service's own socket
+#   not_at_midnight      waits for the next day, if it is near
 #   service_stop         SIGTERM to the played builderd: the channel closes, the service drains; $service_status its exit code
 #   service_kill         SIGKILL to both, as a crash would
 #   call METHOD JSON [CURL OPTIONS...]    one unary call, prints the answer
@@ -28,6 +29,12 @@ service_start() {
 	wait_for 10 test -s "$out/port" || { diag "$(tail -n 5 "$tmp/service.log")"; return 1; }
 	base=http://127.0.0.1:$(cat "$out/port")
 	url=$base/builder.v1.BuilderService
+}
+
+# Days are UTC days: what counts by the day must not begin in the last moments of one.
+not_at_midnight() {
+	local left=$((86400 - $(date +%s) % 86400))
+	[ "$left" -gt 100 ] || sleep $((left + 1))
 }
 
 admin() {
