@@ -180,6 +180,9 @@ int op_statfs(struct fs *fs, struct statvfs *sv)
 {
 	const struct ledger *l = &fs->ledger;
 
+	struct err ignored = ERR_INIT; /* an orphan has no handle: its last figure stays */
+
+	fs_recount(fs, &ignored);
 	if (fstatvfs(fs->root_fd, sv) < 0)
 		return -errno;
 	uint64_t room = ledger_room(l) / fs->block,

@@ -164,23 +164,34 @@ void fs_times_apply(struct fs *fs)
 	}
 }
 
-int fs_settle(struct fs *fs, struct err *e)
+int fs_recount(struct fs *fs, struct err *e)
 {
-	nodes_close_orphans(fs);
-	if (syncfs(fs->root_fd) < 0)
-		return err_sys(e, -errno, "write the volume out");
+	int rc = 0;
+
 	for (size_t i = 0; i < fs->itab.cap; i++) {
 		struct itab_row *r = &fs->itab.rows[i];
 		struct stat st;
 		if (!r->ino || !(r->flags & ITAB_CHARGE))
 			continue;
 		AUTO_CLOSE int fd = handle_open(fs->root_fd, &r->handle, O_PATH);
-		if (fd < 0 || fstat(fd, &st) < 0)
-			return err_sys(e, fd < 0 ? fd : -errno, "look at inode %llu again", (unsigned long long)r->ino);
+		if (fd < 0 || fstat(fd, &st) < 0) {
+			rc = err_sys(e, fd < 0 ? fd : -errno, "look at inode %llu again", (unsigned long long)r->ino);
+			continue;
+		}
 		ledger_settle(&fs->ledger, 0, r->charge, stat_bytes(&st));
+		r->charge = stat_bytes(&st);
 	}
+	return rc;
+}
+
+int fs_settle(struct fs *fs, struct err *e)
+{
+	nodes_close_orphans(fs);
+	if (syncfs(fs->root_fd) < 0)
+		return err_sys(e, -errno, "write the volume out");
+	int rc = fs_recount(fs, e);
 	itab_free(&fs->itab);
-	return 0;
+	return rc;
 }
 
 int tree_unlink(struct fs *fs, int dirfd, const char *name, const struct stat *st)

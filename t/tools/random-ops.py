@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""random-ops.py SEED COUNT DIR MODEL: the same random operations in DIR and in the new directory MODEL.
+"""random-ops.py SEED COUNT DIR MODEL: the same random operations in DIR and in the directory MODEL, which is made if it
+is missing and else holds what DIR holds.
 
-Every operation must have the same result or errno in both, and both must hold the same tree in the end.
+Every operation must have the same result or errno in both, and both must hold the same tree in the end. After every thousand what
+statfs of DIR says is used must be what a walk of $BACK, the file system below it, finds: to the byte and to the inode.
 """
 import os
 import random
@@ -82,16 +84,45 @@ def tree(root):
             elif stat.S_ISLNK(st.st_mode):
                 content = os.readlink(p)
             size = 0 if stat.S_ISDIR(st.st_mode) else st.st_size
-            out[p[len(root):]] = (st.st_mode, st.st_uid, st.st_gid, st.st_nlink, size, content)
+            # a directory merged of layers does not count its subdirectories
+            nlink = 0 if stat.S_ISDIR(st.st_mode) and os.environ.get('LAYERS') else st.st_nlink
+            out[p[len(root):]] = (st.st_mode, st.st_uid, st.st_gid, nlink, size, content)
     return out
 
 
-os.mkdir(model)
+def used_said():
+    s = os.statvfs(subject)
+    return (s.f_blocks - s.f_bfree) * s.f_frsize, s.f_files - s.f_ffree
+
+
+def used_found(root):
+    seen, size, todo = set(), 0, [root]
+    while todo:
+        p = todo.pop()
+        st = os.lstat(p)
+        if st.st_ino not in seen:
+            seen.add(st.st_ino)
+            size += st.st_blocks * 512
+        if stat.S_ISDIR(st.st_mode):
+            todo += [e.path for e in os.scandir(p)]
+    return size, len(seen)
+
+
+def ledger_check(i):
+    said, found = used_said(), used_found(os.environ['BACK'])
+    if said != found:
+        sys.exit(f'seed {seed}, after operation {i}: the ledger says {said}, the disk {found}')
+
+
+os.makedirs(model, exist_ok=True)
 for i in range(count):
+    if i % 1000 == 0:
+        ledger_check(i)
     op = operation()
     a, b = result(op, subject), result(op, model)
     if a != b:
         sys.exit(f'seed {seed}, operation {i}: {str(a)[:200]}, on the model {str(b)[:200]}')
+ledger_check(count)
 a, b = tree(subject), tree(model)
 bad = [p for p in sorted(set(a) | set(b)) if a.get(p) != b.get(p)]
 for p in bad[:5]:
