@@ -9,12 +9,19 @@
 
 void ledger_init(struct ledger *l, uint64_t max_bytes, uint64_t max_inodes, const struct ledger_ops *ops)
 {
-	*l = (struct ledger){.max_bytes = max_bytes, .max_inodes = max_inodes, .ops = *ops};
+	*l = (struct ledger){.max_bytes = max_bytes, .max_inodes = max_inodes, .grant_bytes = UINT64_MAX, .ops = *ops};
 }
 
 uint64_t ledger_room(const struct ledger *l)
 {
 	return l->used_bytes < l->max_bytes ? l->max_bytes - l->used_bytes : 0;
+}
+
+uint64_t ledger_left(const struct ledger *l)
+{
+	uint64_t granted = l->used_bytes < l->grant_bytes ? l->grant_bytes - l->used_bytes : 0;
+
+	return granted < ledger_room(l) ? granted : ledger_room(l);
 }
 
 static uint64_t inodes_room(const struct ledger *l)
@@ -54,6 +61,21 @@ static int volume_check(struct ledger *l, uint64_t bytes, uint64_t inodes, struc
 	        l->free.bytes, l->free.inodes, bytes, inodes);
 }
 
+/* BYTES more are within the quota; within the tenant's storage? */
+static int tenant_check(struct ledger *l, uint64_t bytes, struct err *e)
+{
+	if (bytes <= ledger_left(l))
+		return 0;
+	int rc = l->ops.need ? l->ops.need(l->ops.arg, l->used_bytes + bytes) : -EDQUOT;
+	if (rc == 0 && bytes <= ledger_left(l))
+		return 0;
+	if (rc < 0 && rc != -EDQUOT)
+		return err_sys(e, rc, "ask for more of the tenant's storage");
+	return err_kind_set(e, -EDQUOT, ERR_KIND_QUOTA_BYTES,
+	        "the tenant's storage is used up: this build has %" PRIu64 " bytes of it, %" PRIu64 " more are needed",
+	        l->used_bytes, bytes);
+}
+
 int ledger_reserve(struct ledger *l, uint64_t bytes, uint64_t inodes, struct err *e)
 {
 	if (inodes > inodes_room(l))
@@ -64,7 +86,9 @@ int ledger_reserve(struct ledger *l, uint64_t bytes, uint64_t inodes, struct err
 		        "the build's limit of %" PRIu64 " bytes is used up: %" PRIu64 " are used, %" PRIu64
 		        " more are needed",
 		        l->max_bytes, l->used_bytes, bytes);
-	int rc = volume_check(l, bytes, inodes, e);
+	int rc = tenant_check(l, bytes, e);
+	if (rc == 0)
+		rc = volume_check(l, bytes, inodes, e);
 	if (rc < 0)
 		return rc;
 	l->used_bytes += bytes;

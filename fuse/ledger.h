@@ -6,6 +6,9 @@
  * the number of these inodes. Every change reserves its worst case first, acts, looks at the inode again and settles
  * the difference, so the figure never runs behind the disk. `used` contains the reservations.
  *
+ * Beside the quota of the build stands the storage of its tenant, which its builds share: builderd has those figures,
+ * and grants parts of it (src/monitor/pool.h).
+ *
  * Behind the quota stands the volume, which may be smaller than it and is grown on demand. Its free space is
  * known by an estimate that only falls, and that is refreshed when it no longer proves that a reservation fits.
  */
@@ -26,12 +29,16 @@ struct ledger_ops {
 	int (*space)(void *arg, struct ledger_space *free_now);
 	/* Make the volume larger, so that WANT bytes are free; 0 or -errno: it stays as it is. */
 	int (*grow)(void *arg, const struct ledger_space *free_now, uint64_t want);
+	/* The tenant's storage: NEED bytes in all are wanted. 0: grant_bytes is the answer. -errno: nobody answered.
+	 * NULL: the quota alone counts. */
+	int (*need)(void *arg, uint64_t need);
 	void *arg;
 };
 
 struct ledger {
 	uint64_t max_bytes, max_inodes;
 	uint64_t used_bytes, used_inodes;
+	uint64_t grant_bytes;     /* of the tenant's storage: used_bytes stays within */
 	struct ledger_space free; /* never more than there is */
 	struct ledger_ops ops;
 	bool is_grow_refused; /* asked once in vain */
@@ -54,5 +61,8 @@ void ledger_credit(struct ledger *l, uint64_t bytes, uint64_t inodes);
 
 /* Bytes that the quota still allows. */
 uint64_t ledger_room(const struct ledger *l);
+
+/* ... and the tenant's storage, as far as it was granted: after -EDQUOT, all that can be had. */
+uint64_t ledger_left(const struct ledger *l);
 
 #endif

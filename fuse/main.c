@@ -27,6 +27,7 @@ struct server {
 	struct channel channel;
 	struct fs fs;
 	struct session *session; /* owns */
+	bool is_granted;         /* an answer came */
 	bool is_stopping;
 	bool is_orphaned; /* builderd is gone, or broke the protocol: nobody to report to */
 };
@@ -56,6 +57,15 @@ static int message_take(struct server *s, struct msg_fs_grown *grown)
 		memcpy(grown, m.payload, sizeof(*grown));
 	if (m.type == MSG_FS_STOP)
 		s->is_stopping = true;
+	if (m.type == MSG_FS_GRANT) {
+		s->fs.ledger.grant_bytes = ((const struct msg_fs_grant *)(const void *)m.payload)->grant_bytes;
+		s->is_granted = true;
+	}
+	if (m.type == MSG_FS_RECALL) {
+		const struct msg_fs_need keep = {.used_bytes = s->fs.ledger.used_bytes};
+		s->fs.ledger.grant_bytes = keep.used_bytes;
+		channel_send_struct(&s->channel, MSG_FS_NEED, keep); /* failing, the next receive tells */
+	}
 	message_release(&m);
 	return (int)m.type;
 }
@@ -73,9 +83,22 @@ static int volume_grow(void *arg, const struct ledger_space *free_now, uint64_t 
 	return rc < 0 ? rc : grown.code;
 }
 
+static int tenant_need(void *arg, uint64_t need)
+{
+	struct server *s = arg;
+	const struct msg_fs_need ask = {.need_bytes = need, .used_bytes = s->fs.ledger.used_bytes};
+	struct msg_fs_grown unused;
+	int rc = channel_send_struct(&s->channel, MSG_FS_NEED, ask);
+
+	s->is_granted = false;
+	while (rc >= 0 && !s->is_granted)
+		rc = message_take(s, &unused);
+	return rc < 0 ? rc : 0; /* the grant is in the ledger */
+}
+
 static int start(struct server *s, struct err *e)
 {
-	const struct ledger_ops ops = {.space = volume_space, .grow = volume_grow, .arg = s};
+	const struct ledger_ops ops = {.space = volume_space, .grow = volume_grow, .need = tenant_need, .arg = s};
 	struct message m;
 
 	int rc = channel_recv(&s->channel, &m, e);
@@ -165,6 +188,16 @@ static int run(struct server *s, struct err *e)
 	return channel_send_struct(&s->channel, MSG_FS_DONE, done);
 }
 
+/* A socket that is closed with messages in it resets the other end, and our last word is lost. */
+static void messages_drain(struct server *s)
+{
+	struct pollfd p = {.fd = s->channel.fd, .events = POLLIN};
+	struct msg_fs_grown unused;
+
+	while (!s->is_orphaned && poll(&p, 1, 0) > 0)
+		message_take(s, &unused);
+}
+
 int main(void)
 {
 	struct server s = {.fs.root_fd = -1};
@@ -175,8 +208,10 @@ int main(void)
 	int rc = enter(&e);
 	if (rc >= 0)
 		rc = run(&s, &e);
-	if (rc < 0 && !s.is_orphaned)
+	if (rc < 0 && !s.is_orphaned) {
 		channel_fail(&s.channel, MSG_FS_FAIL, &e);
+		messages_drain(&s);
+	}
 	session_free(s.session);
 	fs_free(&s.fs);
 	channel_close(&s.channel);

@@ -56,8 +56,8 @@ static int64_t write_reserve(struct fs *fs, int fd, size_t *size, off_t off)
 
 	if (rc != -EDQUOT)
 		return rc < 0 ? rc : (int64_t)worst;
-	uint64_t n = ledger_room(&fs->ledger) / fs->block;
-	while (n && fs_content_worst(fs, n) > ledger_room(&fs->ledger))
+	uint64_t n = ledger_left(&fs->ledger) / fs->block;
+	while (n && fs_content_worst(fs, n) > ledger_left(&fs->ledger))
 		n--;
 	uint64_t head = fs->block - (uint64_t)off % fs->block, fits = n ? head + (n - 1) * fs->block : 0;
 	uint64_t owned = owned_len(fd, off, *size);

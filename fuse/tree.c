@@ -56,6 +56,7 @@ int fs_init(struct fs *fs, int root, const struct msg_fs_start *start, const str
 	ledger_init(&fs->ledger, start->max_bytes, start->max_inodes, ops);
 	fs->ledger.used_bytes = start->used_bytes;
 	fs->ledger.used_inodes = start->used_inodes;
+	fs->ledger.grant_bytes = start->grant_bytes;
 	if (!start->used_inodes) {
 		rc = fs_measure(fs, e);
 		if (rc < 0)

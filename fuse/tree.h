@@ -42,8 +42,8 @@ struct fs {
 int fs_init(struct fs *fs, int root, const struct msg_fs_start *start, const struct ledger_ops *ops, struct err *e);
 void fs_free(struct fs *fs);
 
-/* Look again at the inodes whose figure changed by itself, when blocks of their extent trees were written back: the ledger
- * is that of the disk at this moment. */
+/* Look again at the inodes whose figure changed by itself, when blocks of their extent trees were written back: the
+ * ledger is that of the disk at this moment. */
 int fs_recount(struct fs *fs, struct err *e);
 
 /* Write everything out, look again at the inodes whose figure could still change, and forget all that was remembered.

@@ -77,7 +77,8 @@ like "$(used s)" '"storageBytesUsed":"160000"' "what is stored is counted"
 third=$(create r.example/x:3 -H "$(as s)")
 ok "the third starts: there is room left" wait_state "$third" FAILED s
 like "$(call GetBuild "{\"buildId\":\"$third\"}" -H "$(as s)")" '"errorMessage":"quota-bytes: quota max_storage_bytes is used up: 240000 of 200000' "but its product has none"
-like "$(cat "$tmp/service.log")" "start $third s kind=0 bytes=40000 " "builderd was told how much is left"
+is "$(grep -E "^(storage|start [^ ]*) s " "$tmp/service.log" | grep -B 1 "^start $third" | head -n 1)" 'storage s max=200000 stored=160000' \
+	"builderd was told how much is left, before it started"
 like "$(cat "$tmp/service.log")" "delete $third" "and removes it"
 is "$(call GetTenantQuotas '{"tenantId":"s"}' | grep -o '"storageBytesUsed":"[0-9]*"')" '"storageBytesUsed":"160000"' "it is not counted"
 admin tenant set s -n max_storage_bytes=160000 >/dev/null

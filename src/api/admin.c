@@ -151,6 +151,7 @@ void admin_set_tenant(struct rpc_call *c, const ProtobufCMessage *request, void 
 		service_fail(c, &e);
 		return;
 	}
+	jobs_tenant_tell(s->jobs, t.tenant_id);
 	log_info(q->is_new ? "tenant added" : "tenant changed", KV("tenant", t.tenant_id),
 	        KV("tier", tier_limits_of((unsigned)t.tier)->name), KV("limits", t.limits),
 	        KV("disabled", t.is_disabled ? "true" : "false"));

@@ -83,6 +83,7 @@ struct jobs {
 	void (*on_storage)(void *arg);             /* it may be another than before; NULL: nobody asks */
 	void *on_storage_arg;
 	uint64_t last_id_ms;
+	uint64_t n_done;  /* BUILD_DONE that came */
 	bool is_stopping; /* nothing is started any more */
 };
 
@@ -95,6 +96,9 @@ void jobs_free(struct jobs *j);
 int jobs_recover(struct jobs *j, struct err *e);
 /* Start what may start. */
 void jobs_schedule(struct jobs *j);
+
+/* Tell builderd what TENANT may store and does: its running builds share that. After each change of either. */
+void jobs_tenant_tell(struct jobs *j, const char *tenant_id);
 
 /* What CreateBuild brings, checked. */
 struct jobs_new_build {

@@ -134,6 +134,7 @@ static void on_done(void *arg, const struct msg_build_done *m, int metadata_fd)
 	AUTO_JOB struct job job = {0};
 	AUTO_FREE char *metadata = NULL;
 
+	j->n_done++;
 	if (!live || !state_is_running(live->state) || live->ending) {
 		drop_orphan(j, m);
 		return;
@@ -216,10 +217,12 @@ static void on_deleted(void *arg, const struct msg_build_deleted *m)
 {
 	struct jobs *j = arg;
 	struct live_job *live = jobs_live(j, m->build_id);
+	char tenant_id[TENANT_ID_MAX];
 	struct err e = m->err;
 
 	if (!live || live->state != BUILD_CLEANING)
 		return; /* the rest of a build whose row stays */
+	memcpy(tenant_id, live->tenant_id, sizeof(tenant_id));
 	audit_deletion(j, live, m);
 	if (e.kind == ERR_KIND_LEASED) {
 		log_warn("not deleted", KV("build", m->build_id), KV("error", e.msg));
@@ -227,6 +230,7 @@ static void on_deleted(void *arg, const struct msg_build_deleted *m)
 	} else if (!e.code && store_job_remove(j->store, m->build_id, &e) >= 0) {
 		log_info("deleted", KV("build", m->build_id), KV_U("freed_bytes", m->freed_bytes));
 		jobs_live_drop(j, live);
+		jobs_tenant_tell(j, tenant_id);
 	} else {
 		/* The row stays CLEANING: the next DeleteBuild or the next start tries again. */
 		log_error("not deleted", KV("build", m->build_id), KV("error", e.msg));

@@ -50,7 +50,28 @@ static int build_send(struct jobs *j, struct live_job *live, const struct job *j
 	return rc < 0 ? err_kind_set(e, rc, ERR_KIND_RESTARTED, "builderd is gone") : 0;
 }
 
-/* What the tenant may still have of it now: the build's quota is that of the tenant as well. */
+void jobs_tenant_tell(struct jobs *j, const char *tenant_id)
+{
+	struct msg_tenant_storage m = {.done_seen = j->n_done};
+	struct tenant_policy policy;
+	struct store_usage used;
+	struct err e = ERR_INIT;
+
+	if (!j->link)
+		return;
+	if (tenant_policy_get(j->store, j->config, tenant_id, &policy, &e) < 0 ||
+	        store_usage_get(j->store, tenant_id, 0, &used, &e) < 0) {
+		log_warn("a tenant's storage is not known", KV("tenant", tenant_id), KV("error", e.msg));
+		return;
+	}
+	snprintf(m.tenant_id, sizeof(m.tenant_id), "%s", tenant_id);
+	m.max_bytes = (uint64_t)policy.limits.storage_bytes;
+	m.stored_bytes = used.stored_bytes > 0 ? (uint64_t)used.stored_bytes : 0;
+	if (monitor_link_tenant(j->link, &m) < 0)
+		log_warn("builderd was not told of a tenant's storage", KV("tenant", tenant_id));
+}
+
+/* Is there anything left of the tenant's storage? How much a build gets of it is decided while it runs. */
 static int grant(struct jobs *j, const struct job *job, uint64_t *max_bytes, struct err *e)
 {
 	struct tenant_policy policy;
@@ -69,7 +90,8 @@ static int grant(struct jobs *j, const struct job *job, uint64_t *max_bytes, str
 		quota_sentence(e, &x, time_wall_ms());
 		return -EDQUOT;
 	}
-	*max_bytes = (uint64_t)(job->max_bytes < left ? job->max_bytes : left);
+	*max_bytes = (uint64_t)job->max_bytes;
+	jobs_tenant_tell(j, job->tenant_id);
 	return 0;
 }
 

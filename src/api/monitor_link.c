@@ -279,6 +279,11 @@ int monitor_link_ready(struct monitor_link *k, uint16_t port)
 	return link_send(k, MSG_API_READY, &m, sizeof(m), NULL, 0);
 }
 
+int monitor_link_tenant(struct monitor_link *k, const struct msg_tenant_storage *m)
+{
+	return link_send(k, MSG_TENANT_STORAGE, m, sizeof(*m), NULL, 0);
+}
+
 int monitor_link_start(struct monitor_link *k, const struct msg_build_start *m, int source_fd, int runtime_fd)
 {
 	int fds[2] = {source_fd, runtime_fd};

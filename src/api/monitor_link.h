@@ -40,6 +40,7 @@ void monitor_link_on_lease(struct monitor_link *k, const struct monitor_link_lea
 
 /* READY; from here on the conversation runs. 0 or -errno, as below. */
 int monitor_link_ready(struct monitor_link *k, uint16_t port);
+int monitor_link_tenant(struct monitor_link *k, const struct msg_tenant_storage *m);
 int monitor_link_start(struct monitor_link *k, const struct msg_build_start *m, int source_fd, int runtime_fd);
 /* TYPE is BUILD_CANCEL, BUILD_DELETE or ARTIFACT_OPEN. */
 int monitor_link_ref(struct monitor_link *k, enum msg_type type, const char *tenant_id, const char *build_id);

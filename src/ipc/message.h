@@ -134,6 +134,13 @@ struct msg_lease_list {
 	uint32_t limit;           /* 1 to LEASE_PAGE_MAX */
 };
 
+/* What a tenant may store, and what it does; before a build of it starts, and when it changes. */
+struct msg_tenant_storage {
+	char tenant_id[TENANT_ID_MAX];
+	uint64_t max_bytes, stored_bytes;
+	uint64_t done_seen; /* BUILD_DONE that came so far: these products are in stored_bytes */
+};
+
 struct msg_api_ready {
 	uint32_t port; /* the port that was bound */
 };
@@ -327,7 +334,8 @@ struct msg_unpack_done {
 struct msg_fs_start {
 	uint64_t max_bytes, max_inodes;   /* quota of the build */
 	uint64_t used_bytes, used_inodes; /* already charged: what the parent chain holds */
-	uint64_t layer;                   /* 0: the tree is the volume's root; N: layer N - 1 of preserved layers */
+	uint64_t grant_bytes; /* of the tenant's storage, for this build; UINT64_MAX: no limit but the quota */
+	uint64_t layer;       /* 0: the tree is the volume's root; N: layer N - 1 of preserved layers */
 	struct image_limits limits;
 };
 
@@ -339,6 +347,20 @@ struct msg_fs_grow {
 
 struct msg_fs_grown {
 	int32_t code; /* 0, or -errno: the volume stays as it is */
+};
+
+/* fs -> builderd: what this build has charged may grow up to need_bytes; answered by FS_GRANT, which the sender waits
+ * for. need_bytes 0: the answer to FS_RECALL, used_bytes are kept. */
+struct msg_fs_need {
+	uint64_t need_bytes, used_bytes;
+};
+
+struct msg_fs_grant {
+	uint64_t grant_bytes; /* in all; below what was needed: there is no more */
+};
+
+struct msg_fs_recall { /* give back what was granted and is not used */
+	uint64_t reserved;
 };
 
 struct msg_fs_done { /* after FS_STOP: everything is drained and synced, the process ends */
@@ -408,6 +430,7 @@ struct msg_admin_answer {
 	X(BUILD_START, "build-start", ROLE_API, MSG_STATE_RUNNING, false, struct msg_build_start, 2, 2)                \
 	X(BUILD_CANCEL, "build-cancel", ROLE_API, MSG_STATE_RUNNING, false, struct msg_build_ref, 0, 0)                \
 	X(BUILD_DELETE, "build-delete", ROLE_API, MSG_STATE_RUNNING, false, struct msg_build_ref, 0, 0)                \
+	X(TENANT_STORAGE, "tenant-storage", ROLE_API, MSG_STATE_RUNNING, false, struct msg_tenant_storage, 0, 0)       \
 	X(ARTIFACT_OPEN, "artifact-open", ROLE_API, MSG_STATE_RUNNING, false, struct msg_build_ref, 0, 0)              \
 	X(LEASE_ACQUIRE, "lease-acquire", ROLE_API, MSG_STATE_RUNNING, false, struct msg_lease_acquire, 0, 0)          \
 	X(LEASE_RELEASE, "lease-release", ROLE_API, MSG_STATE_RUNNING, false, struct msg_lease_release, 0, 0)          \
@@ -440,9 +463,12 @@ struct msg_admin_answer {
 	X(UNPACK_FAIL, "unpack-fail", ROLE_UNPACK, MSG_NR, true, struct msg_fail, 0, 0)                                \
 	X(FS_START, "fs-start", ROLE_MONITOR, MSG_STATE_NEW, true, struct msg_fs_start, 2, 2)                          \
 	X(FS_GROWN, "fs-grown", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_fs_grown, 0, 0)                     \
+	X(FS_GRANT, "fs-grant", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_fs_grant, 0, 0)                     \
+	X(FS_RECALL, "fs-recall", ROLE_MONITOR, MSG_STATE_RUNNING, false, struct msg_fs_recall, 0, 0)                  \
 	X(FS_STOP, "fs-stop", ROLE_MONITOR, MSG_STATE_RUNNING, true, struct msg_fs_grown, 0, 0)                        \
 	X(FS_READY, "fs-ready", ROLE_FS, MSG_STATE_RUNNING, true, struct msg_fs_done, 0, 0)                            \
 	X(FS_GROW, "fs-grow", ROLE_FS, MSG_STATE_RUNNING, false, struct msg_fs_grow, 0, 0)                             \
+	X(FS_NEED, "fs-need", ROLE_FS, MSG_STATE_RUNNING, false, struct msg_fs_need, 0, 0)                             \
 	X(FS_DONE, "fs-done", ROLE_FS, MSG_STATE_RUNNING, true, struct msg_fs_done, 0, 0)                              \
 	X(FS_LOG, "fs-log", ROLE_FS, MSG_STATE_RUNNING, false, struct msg_build_log, 0, 0)                             \
 	X(FS_FAIL, "fs-fail", ROLE_FS, MSG_NR, true, struct msg_fail, 0, 0)                                            \

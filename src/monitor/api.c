@@ -80,6 +80,7 @@ static void start_refuse(struct monitor *m, const struct msg_build_start *s, con
 	struct msg_build_done done = {.state = BUILD_FAILED, .err = *why};
 
 	memcpy(done.build_id, s->build_id, sizeof(done.build_id));
+	m->n_done++;
 	send_to_api(m, MSG_BUILD_DONE, &done, sizeof(done), -1);
 }
 
@@ -102,6 +103,16 @@ static int on_start(struct monitor *m, struct message *msg, struct err *e)
 		rc = build_start(m, s, STEAL_FD(&msg->fds[0]), STEAL_FD(&msg->fds[1]), &why);
 	if (rc < 0)
 		start_refuse(m, s, &why);
+	return 0;
+}
+
+static int on_tenant_storage(struct monitor *m, struct message *msg, struct err *e)
+{
+	const struct msg_tenant_storage *t = (const void *)msg->payload;
+
+	if (!msg_tenant_id_is_valid(t->tenant_id) || t->done_seen > m->n_done)
+		return err_kind_set(e, -EPROTO, ERR_KIND_INTERNAL, "builderd-api told of an impossible tenant");
+	pool_set(&m->pools, t->tenant_id, t->max_bytes, t->stored_bytes, t->done_seen);
 	return 0;
 }
 
@@ -169,6 +180,7 @@ static int on_artifact(struct monitor *m, struct message *msg, struct err *e)
 static api_handler_fn *const handlers[MSG_TYPE_COUNT] = {
         [MSG_API_READY] = on_ready,
         [MSG_BUILD_START] = on_start,
+        [MSG_TENANT_STORAGE] = on_tenant_storage,
         [MSG_BUILD_CANCEL] = on_cancel,
         [MSG_BUILD_DELETE] = on_delete,
         [MSG_ARTIFACT_OPEN] = on_artifact,
@@ -255,6 +267,8 @@ int api_start(struct monitor *m, struct err *e)
 	if (rc < 0)
 		return err_wrap(e, "start builderd-api");
 	m->storage_sent = (struct msg_storage){0};
+	m->n_done = 0;
+	pools_forget(&m->pools);
 	m->api_source = loop_fd_add(m->loop, m->api.channel.fd, EPOLLIN, on_channel, m);
 	return m->api_source ? 0 : err_sys(e, -errno, "watch builderd-api");
 }
@@ -356,6 +370,8 @@ static void build_ended(struct monitor *m, struct build *b)
 
 	memcpy(ref.build_id, b->start.build_id, sizeof(ref.build_id));
 	memcpy(ref.tenant_id, b->start.tenant_id, sizeof(ref.tenant_id));
+	m->n_done++;
+	pool_leave(&b->pool, done.state == BUILD_COMPLETED ? done.disk_bytes : 0, m->n_done);
 	build_free(b);
 	send_to_api(m, MSG_BUILD_DONE, &done, sizeof(done), metadata_fd);
 	if (is_delete_wanted)

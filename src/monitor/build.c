@@ -349,6 +349,7 @@ static void *build_thread(void *arg)
 
 static void build_release(struct build *b)
 {
+	pool_leave(&b->pool, 0, 0); /* once more does no harm */
 	int *fds[] = {&b->source_fd, &b->runtime_fd, &b->stop_fd, &b->plan.config_fd, &b->metadata_fd};
 
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
@@ -367,6 +368,7 @@ static struct build *build_new(struct monitor *m, const struct msg_build_start *
 		return NULL;
 	b->m = m;
 	b->start = *start;
+	b->pool.wake_fd = -1;
 	b->source_fd = b->runtime_fd = b->plan.config_fd = b->metadata_fd = -1;
 	b->fetch.channel.fd = b->fetch.pidfd = -1;
 	pthread_mutex_init(&b->children_lock, NULL);
@@ -399,7 +401,7 @@ int build_start(struct monitor *m, const struct msg_build_start *start, int sour
 	struct build *b = build_new(m, start);
 	sigset_t all, old;
 
-	if (!b || b->stop_fd < 0) {
+	if (!b || b->stop_fd < 0 || pool_join(&m->pools, start->tenant_id, &b->pool) < 0) {
 		close(source_fd);
 		close(runtime_fd);
 		if (b)

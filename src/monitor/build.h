@@ -50,6 +50,7 @@ struct build {
 	struct loop_timer *timeout; /* main thread only */
 	bool is_delete_wanted;      /* main thread only: delete what the build left once it ended */
 
+	struct pool_member pool; /* its part of the tenant's storage */
 	struct msg_build_start start;
 	int source_fd, runtime_fd; /* own: specs, never read here */
 	unsigned slot;             /* picks the uid of the unpacker */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -76,6 +77,8 @@ int build_child_end(struct build *b, struct child *c, bool is_done)
 		}
 	}
 	children_remove(b, c->pidfd);
+	if (role == ROLE_FS)
+		pool_detach(&b->pool);
 	int status = child_end(c, is_done ? 1000 : 0);
 	uint64_t *peak = role == ROLE_FETCH ? &b->fetch_peak : role == ROLE_FS ? &b->fs_peak : &b->unpack_peak;
 	if (c->peak_bytes > *peak)
@@ -228,10 +231,24 @@ static int on_fs_ready(struct build *b, struct child *from, struct message *m, s
 	return 0;
 }
 
+/* builderd-fs says what it uses; the volume knows better, but for ext4's own blocks. A liar would store at the cost of
+ * its tenant's other builds. */
+static bool is_credible(const struct build *b, uint64_t used)
+{
+	struct statvfs sv;
+
+	if (fstatvfs(b->session->root_fd, &sv) < 0)
+		return false;
+	uint64_t disk = (uint64_t)(sv.f_blocks - sv.f_bfree) * sv.f_frsize;
+	return used + disk / 16 + (64ull << 20) >= disk;
+}
+
 static int on_fs_done(struct build *b, struct child *from, struct message *m, struct err *e)
 {
 	from->channel.state = MSG_STATE_DONE;
 	memcpy(&b->session->fs_result, m->payload, sizeof(b->session->fs_result));
+	if (!is_credible(b, b->session->fs_result.used_bytes))
+		return breach("builderd-fs says that the tree takes less than the volume holds", e);
 	b->session->is_fs_done = true;
 	return 0;
 }
@@ -262,6 +279,31 @@ static int on_fs_grow(struct build *b, struct child *from, struct message *m, st
 	return rc < 0 ? err_sys(e, rc, "answer builderd-fs") : 0;
 }
 
+static int grant_answer(struct build *b, struct err *e)
+{
+	struct msg_fs_grant grant;
+	int rc = 0;
+
+	bool is_answer = pool_decide(&b->pool, &grant.grant_bytes);
+	if (is_answer && b->session && b->session->fs.pid)
+		rc = channel_send_struct(&b->session->fs.channel, MSG_FS_GRANT, grant);
+	return rc < 0 ? err_sys(e, rc, "answer builderd-fs") : 0;
+}
+
+static int on_fs_need(struct build *b, struct child *from, struct message *m, struct err *e)
+{
+	const struct msg_fs_need *n = (const void *)m->payload;
+
+	if (!b->pool.pool || n->need_bytes > b->start.max_bytes || !is_credible(b, n->used_bytes))
+		return breach("builderd-fs made impossible claims on the tenant's storage", e);
+	if (!n->need_bytes)
+		return pool_return(&b->pool, n->used_bytes)
+		               ? 0
+		               : breach("builderd-fs keeps more of the tenant's storage than it was granted", e);
+	pool_need(&b->pool, n->need_bytes);
+	return grant_answer(b, e);
+}
+
 static handler_fn *const handlers[MSG_TYPE_COUNT] = {
         [MSG_FETCH_IMAGE] = on_image,
         [MSG_FETCH_LAYER] = on_layer,
@@ -276,6 +318,7 @@ static handler_fn *const handlers[MSG_TYPE_COUNT] = {
         [MSG_UNPACK_FAIL] = on_fail,
         [MSG_FS_READY] = on_fs_ready,
         [MSG_FS_GROW] = on_fs_grow,
+        [MSG_FS_NEED] = on_fs_need,
         [MSG_FS_DONE] = on_fs_done,
         [MSG_FS_LOG] = on_log,
         [MSG_FS_FAIL] = on_fail,
@@ -332,7 +375,7 @@ int build_wait(struct build *b, build_condition *is_met, struct err *e)
 {
 	while (!is_met(b)) {
 		struct child *who[3];
-		struct pollfd p[4];
+		struct pollfd p[5];
 		size_t n = listeners(b, who);
 
 		if (!n)
@@ -340,10 +383,13 @@ int build_wait(struct build *b, build_condition *is_met, struct err *e)
 		for (size_t i = 0; i < n; i++)
 			p[i] = (struct pollfd){.fd = who[i]->channel.fd, .events = POLLIN};
 		p[n] = (struct pollfd){.fd = b->stop_fd, .events = POLLIN};
-		if (poll(p, n + 1, -1) < 0 && errno != EINTR)
+		p[n + 1] = (struct pollfd){.fd = b->pool.wake_fd, .events = POLLIN};
+		if (poll(p, n + 2, pool_timeout_ms(&b->pool)) < 0 && errno != EINTR)
 			return err_sys(e, -errno, "poll");
 		if (atomic_load(&b->stop))
 			return err_set(e, -ECANCELED, "the build is to stop");
+		if (grant_answer(b, e) < 0)
+			return e->code;
 		for (size_t i = 0; i < n && !is_met(b); i++) {
 			int rc = p[i].revents ? child_serve(b, who[i], e) : 0;
 			if (rc < 0)

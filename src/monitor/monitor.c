@@ -215,6 +215,7 @@ static void shut_down(struct monitor *m)
 	if (m->store)
 		m->ops->close(m->store);
 	monitor_posts_send(m);
+	pools_free(&m->pools);
 	log_info("stopped");
 }
 
@@ -223,6 +224,7 @@ int monitor_run(struct monitor *m, struct err *e)
 	m->local_images_fd = m->init_fd = m->api_socket_fd = m->admin.fd = m->signal_fd = m->wake_fd = -1;
 	m->api.channel.fd = m->api.pidfd = -1;
 	m->posts_tail = &m->posts;
+	pools_init(&m->pools);
 	pthread_mutex_init(&m->post_lock, NULL);
 	pthread_cond_init(&m->work_ended, NULL);
 	m->child_env = config_environ(&m->config);

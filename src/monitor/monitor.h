@@ -17,6 +17,7 @@
 #include "dm/volume.h"
 #include "ipc/channel.h"
 #include "ipc/spawn.h"
+#include "monitor/pool.h"
 
 struct build;
 
@@ -48,6 +49,8 @@ struct monitor {
 	bool is_stopping, is_api_ready;
 	int64_t api_started_ms;
 
+	struct pools pools;   /* what tenants store */
+	uint64_t n_done;      /* BUILD_DONE sent to this builderd-api; main thread only */
 	struct build *builds; /* main thread only */
 	unsigned n_builds;
 	struct msg_storage storage_sent;

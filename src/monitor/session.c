@@ -51,6 +51,7 @@ static int fs_start(struct build *b, struct session *s, struct err *e)
 	        .max_inodes = b->start.max_inodes,
 	        .used_bytes = b->used_bytes,
 	        .used_inodes = b->used_inodes,
+	        .grant_bytes = pool_begin(&b->pool, b->used_bytes),
 	        /* b->layer is behind the last one when the finishing pass runs: it has a layer of its own */
 	        .layer = b->start.preserves_layers ? b->layer + 1u : 0,
 	        .limits = b->m->config.limits};
@@ -59,6 +60,7 @@ static int fs_start(struct build *b, struct session *s, struct err *e)
 	if (rc < 0)
 		return err_sys(e, rc, "start builderd-fs");
 	s->fs.channel.state = MSG_STATE_RUNNING;
+	pool_attach(&b->pool, &s->fs.channel);
 	return 0;
 }
 
@@ -102,12 +104,16 @@ static int session_close(struct build *b, struct session *s, bool is_last, struc
 
 	build_mark(b, "unpack");
 	cleanup_close(&s->control_fd);
+	/* What it does not read any more would take its last word away: a socket that is closed with messages in it
+	 * resets the other end (unix(7)). */
+	pool_detach(&b->pool);
 	int rc = channel_send_struct(&s->fs.channel, MSG_FS_STOP, stop);
 	if (rc < 0)
 		return err_sys(e, rc, "stop builderd-fs");
 	rc = build_wait(b, is_fs_done, e);
 	if (rc < 0)
 		return rc;
+	pool_end(&b->pool, s->fs_result.used_bytes);
 	build_child_end(b, &s->fs, true);
 	build_mark(b, "stop of builderd-fs");
 	cleanup_close(&s->mount_fd);
@@ -126,6 +132,7 @@ static int session_close(struct build *b, struct session *s, bool is_last, struc
 /* In every case, after success too. */
 static void session_end(struct build *b, struct session *s)
 {
+	pool_end(&b->pool, b->used_bytes);
 	build_child_end(b, &s->unpack, s->is_unpack_done);
 	build_child_end(b, &s->fs, s->is_fs_done);
 	cleanup_close(&s->control_fd);

@@ -62,7 +62,7 @@ static struct {
         .image_mb = 256,
         .mount_fd = -1,
         .ballast_fd = -1,
-        .start = {.max_bytes = 1ull << 40, .max_inodes = 1u << 24}};
+        .start = {.max_bytes = 1ull << 40, .max_inodes = 1u << 24, .grant_bytes = UINT64_MAX}};
 
 static void die(const char *what)
 {

@@ -10,6 +10,7 @@
  * API's own socket is DIR/api.sock.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -196,6 +197,11 @@ static void on_start(struct message *m)
 	loop_timer_add(fake.loop, STEP_MS, advance, b);
 }
 
+static void on_tenant_storage(const struct msg_tenant_storage *t)
+{
+	printf("storage %s max=%" PRIu64 " stored=%" PRIu64 "\n", t->tenant_id, t->max_bytes, t->stored_bytes);
+}
+
 static void on_cancel(const struct msg_build_ref *r)
 {
 	for (struct fake_build *b = fake.builds; b; b = b->next)
@@ -285,6 +291,9 @@ static void on_channel(void *arg, uint32_t events)
 		break;
 	case MSG_BUILD_START:
 		on_start(&m);
+		break;
+	case MSG_TENANT_STORAGE:
+		on_tenant_storage((void *)m.payload);
 		break;
 	case MSG_BUILD_CANCEL:
 		on_cancel((void *)m.payload);
