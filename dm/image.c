@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <endian.h>
 #include <linux/fs.h>
@@ -264,6 +265,24 @@ int image_check(int fd, struct err *e)
 	if (tool_succeeded(&r))
 		return 0;
 	return err_kind_set(e, -EUCLEAN, ERR_KIND_INTERNAL, "e2fsck finds errors in the volume (status 0x%x): %s",
+	        (unsigned)r.status, r.text);
+}
+
+/* Exit codes 1 and 2: errors were corrected (e2fsck(8)). */
+int image_mend(int fd, struct err *e)
+{
+	static const char *const how[] = {"-fp", "-fy"};
+	struct tool_result r = {0};
+
+	for (size_t i = 0; i < ARRAY_LEN(how); i++) {
+		const char *const argv[] = {E2FSCK, how[i], TOOL_PATH, NULL};
+		int rc = tool_run(argv, fd, TOOL_TIMEOUT_MS, &r, e);
+		if (rc < 0)
+			return rc;
+		if (WIFEXITED(r.status) && WEXITSTATUS(r.status) < 4)
+			return 0;
+	}
+	return err_kind_set(e, -EUCLEAN, ERR_KIND_INTERNAL, "e2fsck cannot repair the volume (status 0x%x): %s",
 	        (unsigned)r.status, r.text);
 }
 

@@ -52,6 +52,9 @@ int image_uuid(int fd, unsigned char out[16], struct err *e);
 /* e2fsck -fn finds nothing; else -EUCLEAN, kind INTERNAL, with the beginning of what it said. */
 int image_check(int fd, struct err *e);
 
+/* Replay the journal, repair what is damaged; for what may lose a file, never for a product. */
+int image_mend(int fd, struct err *e);
+
 /* e2fsprogs is there. */
 int image_probe(struct err *e);
 

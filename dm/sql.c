@@ -11,7 +11,7 @@
 #include "base/buf.h"
 #include "volumes_db.h"
 
-#define SCHEMA_VERSION 2
+#define SCHEMA_VERSION 3
 
 /* Version 1; later versions are reached step by step, a new file as well as an old one. */
 static const char schema[] =
@@ -50,6 +50,7 @@ static const char *const migrations[] = {
         " id TEXT PRIMARY KEY, tenant TEXT NOT NULL, build TEXT NOT NULL, mode INTEGER NOT NULL, holder TEXT NOT NULL,"
         " jail TEXT NOT NULL, device INTEGER NOT NULL, created_ms INTEGER NOT NULL);"
         "CREATE INDEX leases_by_build ON leases (tenant, build);",
+        "ALTER TABLE pools ADD COLUMN meta_bytes INTEGER NOT NULL DEFAULT 0;",
 };
 
 /* --- statements ------------------------------------------------------------------------------------------------- */

@@ -94,9 +94,12 @@ void thin_uuid_make(char out[POOL_UUID_MAX]);
 int thin_wipe_start(const char *path, uint64_t offset, struct err *e);
 
 /* Its two linear devices, "meta" and "data", are up: bring the pool up, and bring kernel and database together. A pool
- * that disagrees with the database comes up all the same; p->refusal says why nothing may be changed. */
+ * that disagrees with the database comes up all the same; p->refusal says why nothing may be changed. -EUCLEAN: its
+ * metadata is damaged. */
 int pool_up(struct pool *p, const struct pool_layout *l, struct err *e);
 int pool_down(struct pool *p, struct err *e);
+/* RC is what the kernel answers when it cannot make sense of a pool's metadata. */
+bool pool_is_damage(int rc);
 /* As of now; nothing is flushed for it. */
 int pool_usage_get(const struct pool *p, struct pool_usage *out, struct err *e);
 /* What a person has to know about it, "" if nothing. */
@@ -139,7 +142,8 @@ struct tenant {
 	atomic_int_least64_t last_use_ms; /* CLOCK_MONOTONIC, when a reference was given back */
 	struct device_row outer;          /* its thin volume */
 	struct pool pool;
-	int cache_fd; /* owns: root of the cache */
+	int cache_fd;      /* owns: root of the cache */
+	bool wants_repair; /* found at the start, left to a thread */
 };
 
 struct store {
@@ -165,6 +169,7 @@ struct store {
 	pthread_t idle_thread;
 	pthread_mutex_t idle_lock; /* is_closing */
 	pthread_cond_t idle_wake;
+	bool is_starting;          /* repairs wait */
 	struct watchdog *watchdog; /* own */
 	struct reaper *reaper;
 };
@@ -251,6 +256,71 @@ struct tenant_destroyed {
 int tenant_destroy(struct store *s, const char *tenant, struct tenant_destroyed *out, struct err *e);
 /* Under t->lock: one that was begun. 1: it is done now (D may be NULL); 0: there was none. */
 int tenant_dying_finish(struct store *s, struct tenant *t, struct tenant_destroyed *d, struct err *e);
+
+/* What the hexadecimal digits of a chain's device stand for. */
+bool digest_from_hex(const char *hex, struct digest *d);
+
+/* --- thin_inner.c, thin_repair.c: under the tenant's lock -----------------------------------------------------------
+ */
+
+/* What of the decrypted device is what. */
+struct inner_split {
+	uint64_t meta, data_offset, data; /* bytes; meta: of each of the two regions before the data */
+};
+
+/* META_BYTES as in pools.meta_bytes: 0 in rows of older versions. */
+struct inner_split inner_split(uint64_t outer_bytes, uint64_t meta_bytes);
+/* For a new tenant whose volume has OUTER_BYTES. */
+uint64_t inner_meta_bytes(uint64_t outer_bytes);
+/* How big a volume can become whose metadata regions are META_BYTES each. */
+uint64_t inner_bytes_max(uint64_t meta_bytes);
+
+/* The decrypted device is up: bring the pool up, make it if IS_NEW, repair it if it is damaged. */
+int inner_up(struct store *s, struct tenant *t, bool is_new, struct err *e);
+/* Parts of it: one metadata region as a linear device KIND, the pool on its two linear devices. */
+int inner_meta_up(const struct store *s, struct tenant *t, const char *kind, unsigned region, struct err *e);
+int inner_pool_up(struct tenant *t, struct err *e);
+
+/* WHY: what is wrong with its metadata, NULL: nothing, only its volumes were not checked yet. At the start -EAGAIN, and
+ * t->wants_repair. */
+int inner_repair(struct store *s, struct tenant *t, const char *why, struct err *e);
+bool pool_is_unchecked(const struct pool *p);
+
+/* Check all volumes of a pool that is up, mark or drop those that are lost or damaged. */
+struct losses_text {
+	unsigned n;
+	char text[96];
+};
+int pool_volumes_check(struct tenant *t, struct losses_text *out, struct err *e);
+
+/* thin_check on metadata: 0, or 1 with what it said. */
+struct tool_result;
+int meta_check(int fd, bool clears_flag, struct tool_result *r, struct err *e);
+/* thin_repair, what can be saved of FROM into TO, which is then whole and durable. FACTS are for metadata that has lost
+ * its superblock. */
+struct meta_facts {
+	uint64_t tid, block_bytes, data_bytes;
+};
+int meta_repair(int from, int to, const struct meta_facts *facts, struct err *e);
+
+/* --- thin_reconcile.c ------------------------------------------------------------------------------------------------
+ */
+
+struct reconcile {
+	bool is_repair; /* else nothing is changed */
+	void (*say)(void *arg, const char *text);
+	void *say_arg;
+	/* what was found */
+	uint64_t kernel_tid, db_tid;
+	unsigned orphans, missing; /* devices that only the pool has; rows whose device it does not have */
+	unsigned damaged;          /* after a repair of a tenant's pool: volumes that are damaged or lost */
+};
+
+/* Compare a pool that is up with volumes.db. With IS_REPAIR the database becomes what the pool is, nothing is deleted
+ * in the pool, and it can be written to again. -EUCLEAN: its metadata has to be repaired first. */
+int pool_reconcile(struct pool *p, struct reconcile *r, struct err *e);
+/* The same for a tenant's; a repair checks its volumes, too, and says of a tenant without damage that it is well. */
+int tenant_reconcile(struct store *s, const char *id, struct reconcile *r, struct err *e);
 
 /* --- thin_outer.c ----------------------------------------------------------------------------------------------------
  */

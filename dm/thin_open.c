@@ -22,25 +22,6 @@
 #include "luks.h"
 #include "mount.h"
 
-#define INNER_BLOCK ((uint64_t)64 << 10)
-#define INNER_META_MIN ((uint64_t)16 << 20)
-#define META_BYTES_PER_BLOCK 48 /* thin_metadata_size(8); doubled for snapshots */
-#define MIB ((uint64_t)1 << 20)
-
-/* What of the decrypted device is what. The spare region is as big as the metadata and follows it. */
-struct split {
-	uint64_t meta, data_offset, data;
-};
-
-static struct split tenant_split(uint64_t outer_bytes)
-{
-	uint64_t whole = (outer_bytes - LUKS_DATA_OFFSET) / MIB * MIB;
-	uint64_t meta = 2 * META_BYTES_PER_BLOCK * (whole / INNER_BLOCK);
-
-	meta = (meta < INNER_META_MIN ? INNER_META_MIN : meta + MIB - 1) / MIB * MIB;
-	return (struct split){.meta = meta, .data_offset = 2 * meta, .data = whole - 2 * meta};
-}
-
 static struct thin_name crypt_name(const struct store *s, const struct tenant *t)
 {
 	return thin_name(&s->outer.row, "crypt", t->outer.id);
@@ -181,43 +162,11 @@ static int decrypted_up(struct store *s, struct tenant *t, bool is_new, struct e
 	return is_new ? tenant_key_first(s, t, crypt.text, e) : tenant_key_open(s, t, crypt.text, e);
 }
 
-/* VMs get the devices themselves: without zeroing they would read what another build left in a block. */
-static int zeroing_check(const struct tenant *t, struct err *e)
-{
-	struct thin_name pool = thin_name(&t->pool.row, "pool", 0);
-	char live[256];
-	int rc = dm_live_table(pool.text, live, sizeof(live), e);
-
-	if (rc == 0 && strstr(live, "skip_block_zeroing"))
-		return err_kind_set(
-		        e, -EPERM, ERR_KIND_INTERNAL, "pool %s does not zero its blocks: \"%s\"", pool.text, live);
-	return rc;
-}
-
-static int inner_up(struct store *s, struct tenant *t, bool is_new, struct err *e)
-{
-	struct split split = tenant_split(t->outer.size_bytes);
-	const struct pool_layout layout = {
-	        .block_bytes = INNER_BLOCK, .data_bytes = split.data, .feature = "error_if_no_space"};
-	char crypt[128], meta[128];
-
-	path_of(crypt_name(s, t), crypt);
-	path_of(thin_name(&t->pool.row, "meta", 0), meta);
-	int rc = thin_linear(&t->pool.row, "meta", crypt, 0, split.meta, e);
-	if (rc == 0)
-		rc = thin_linear(&t->pool.row, "data", crypt, split.data_offset, split.data, e);
-	if (rc == 0 && is_new)
-		rc = thin_wipe_start(meta, 0, e);
-	if (rc == 0)
-		rc = pool_up(&t->pool, &layout, e);
-	return rc < 0 ? rc : zeroing_check(t, e);
-}
-
 /* --- the cache --------------------------------------------------------------------------------------------------- */
 
 static int cache_make(struct tenant *t, struct device_row *cache, struct err *e)
 {
-	uint64_t size = image_size(tenant_split(t->outer.size_bytes).data / 4, 0);
+	uint64_t size = image_size(inner_split(t->outer.size_bytes, t->pool.row.meta_bytes).data / 4, 0);
 	int rc = pool_create(&t->pool, "cache", "cache", size, NULL, cache, e);
 
 	if (rc == 0)
@@ -246,7 +195,7 @@ static int cache_mount(struct store *s, struct tenant *t, const struct device_ro
 
 /* --- after a crash ----------------------------------------------------------------------------------------------- */
 
-static bool digest_from_hex(const char *hex, struct digest *d)
+bool digest_from_hex(const char *hex, struct digest *d)
 {
 	char text[DIGEST_TEXT_MAX];
 
@@ -337,6 +286,9 @@ int stack_make(struct store *s, struct tenant *t, struct err *e)
 		return rc;
 	thin_uuid_make(uuid);
 	rc = volumes_db_pool_add(s->db, t->id, uuid, &t->pool.row, e);
+	t->pool.row.meta_bytes = inner_meta_bytes(t->outer.size_bytes);
+	if (rc == 0)
+		rc = volumes_db_pool_update(s->db, &t->pool.row, e);
 	if (rc == 0) {
 		t->pool.db = s->db;
 		rc = decrypted_up(s, t, true, e);
@@ -360,9 +312,57 @@ int stack_make(struct store *s, struct tenant *t, struct err *e)
 	return rc;
 }
 
-int stack_open(struct store *s, struct tenant *t, struct err *e)
+/* A cache that was lost with a part of the pool is only a cache. */
+static int cache_get(struct tenant *t, struct device_row *cache, struct err *e)
+{
+	int rc = volumes_db_device_get(t->pool.db, t->pool.row.id, "cache", "cache", cache, e);
+
+	if (rc != -ENOENT)
+		return rc;
+	if (!t->pool.row.state[0] || t->pool.refusal[0])
+		return err_set(e, -EUCLEAN, "volumes.db has no cache of tenant %s", t->id);
+	rc = cache_make(t, cache, e);
+	cache->is_ready = true;
+	return rc < 0 ? rc : volumes_db_device_update(t->pool.db, cache, e);
+}
+
+/* What is above the pool. */
+static int stack_finish(struct store *s, struct tenant *t, struct err *e)
 {
 	struct device_row cache;
+	struct err why = ERR_INIT;
+	int rc = t->pool.is_look ? 0 : tenant_recover(s, t, e);
+
+	if (rc == 0)
+		rc = cache_get(t, &cache, e);
+	if (rc < 0)
+		return rc;
+	rc = cache_mount(s, t, &cache, &why);
+	if (rc < 0 && t->pool.refusal[0]) { /* the kernel does not write to the pool, but it gives out what is in it */
+		log_error("a tenant's cache cannot be used", KV("tenant", t->id), KV("error", why.msg));
+		return 0;
+	}
+	if (rc < 0)
+		*(e ? e : &why) = why;
+	else if (!t->pool.is_look && !t->pool.refusal[0])
+		thin_metadata_sweep(t);
+	return rc;
+}
+
+/* Damage below the roots of the metadata's trees shows only when they are used. */
+static int stack_repair(struct store *s, struct tenant *t, const char *why, struct err *e)
+{
+	cleanup_close(&t->cache_fd);
+	int rc = devices_down(t, e);
+
+	if (rc >= 0)
+		rc = inner_repair(s, t, why, e);
+	return rc < 0 ? rc : stack_finish(s, t, e);
+}
+
+int stack_open(struct store *s, struct tenant *t, struct err *e)
+{
+	struct err why = ERR_INIT;
 	int rc = volumes_db_pool_get(s->db, t->id, &t->pool.row, e);
 
 	if (rc == -ENOENT)
@@ -373,13 +373,12 @@ int stack_open(struct store *s, struct tenant *t, struct err *e)
 	rc = decrypted_up(s, t, false, e);
 	if (rc == 0)
 		rc = inner_up(s, t, false, e);
-	if (rc == 0 && !t->pool.is_look)
-		rc = tenant_recover(s, t, e);
-	if (rc == 0 && volumes_db_device_get(s->db, t->pool.row.id, "cache", "cache", &cache, e) < 0)
-		rc = err_set(e, -EUCLEAN, "volumes.db has no cache of tenant %s", t->id);
-	if (rc == 0)
-		rc = cache_mount(s, t, &cache, e);
-	if (rc == 0 && !t->pool.is_look && !t->pool.refusal[0])
-		thin_metadata_sweep(t);
+	if (rc < 0)
+		return rc;
+	rc = stack_finish(s, t, &why);
+	if (pool_is_damage(rc) && s->access != STORE_LOOK && !t->pool.refusal[0])
+		return stack_repair(s, t, why.msg, e);
+	if (rc < 0)
+		*(e ? e : &why) = why;
 	return rc;
 }

@@ -289,7 +289,12 @@ int outer_up(struct store *s, const struct store_options *o, struct err *e)
 	/* A full pool makes writers wait, for an operator to enlarge it; admission keeps room (thin_volume.c). */
 	const struct pool_layout layout = {
 	        .block_bytes = BLOCK, .data_bytes = le64toh(l.data_bytes), .feature = "skip_block_zeroing"};
-	return rc < 0 ? rc : pool_up(&s->outer, &layout, e);
+	if (rc == 0)
+		rc = pool_up(&s->outer, &layout, e);
+	if (rc == -EUCLEAN)
+		return err_wrap(e, "the host's pool is damaged: run \"builder-volume fsck --repair\" while builderd is "
+		                   "stopped");
+	return rc;
 }
 
 void outer_down(struct store *s)

@@ -381,13 +381,32 @@ static int recover(struct pool *p, uint64_t k, struct err *e)
 	return 0;
 }
 
-static int state_check(struct pool *p, const struct pool_usage *u, struct err *e)
+/* The kernel marks it so after a failed write of it; or it could not be read. */
+static int state_check(const struct pool_usage *u, struct err *e)
 {
 	if (u->has_failed)
-		return err_set(e, -EIO, "pool %s has failed: its metadata cannot be read", pool_name(p).text);
+		return err_set(e, -EUCLEAN, "its metadata cannot be read");
 	if (u->needs_check || u->is_read_only)
-		snprintf(p->refusal, sizeof(p->refusal), "its metadata needs thin_check and thin_repair");
+		return err_set(e, -EUCLEAN, "the kernel made it read-only, its metadata needs a check");
 	return 0;
+}
+
+/* From drivers/md/persistent-data and dm-thin-metadata.c. */
+bool pool_is_damage(int rc)
+{
+	return rc == -EILSEQ || rc == -EIO || rc == -EINVAL || rc == -ENOTBLK || rc == -ENODATA || rc == -EBADMSG;
+}
+
+static int pool_activate(const struct pool *p, const struct dm_table *t, struct err *e)
+{
+	struct err why = ERR_INIT;
+	int rc = thin_activate(&p->row, "pool", 0, t, &why);
+
+	if (pool_is_damage(rc))
+		return err_set(e, -EUCLEAN, "the kernel cannot use its metadata: %.300s", why.msg);
+	if (rc < 0)
+		*(e ? e : &why) = why;
+	return rc;
 }
 
 int pool_up(struct pool *p, const struct pool_layout *l, struct err *e)
@@ -401,7 +420,7 @@ int pool_up(struct pool *p, const struct pool_layout *l, struct err *e)
 	snprintf(params, sizeof(params), DM_DIR "%s " DM_DIR "%s %" PRIu64 " 0 %s%s",
 	        thin_name(&p->row, "meta", 0).text, thin_name(&p->row, "data", 0).text, l->block_bytes / DM_SECTOR,
 	        p->is_look ? "2 read_only " : "1 ", l->feature);
-	int rc = thin_activate(&p->row, "pool", 0, &t, e);
+	int rc = pool_activate(p, &t, e);
 	if (rc == 0)
 		rc = pool_usage_get(p, &u, e);
 	if (rc == 0 && p->is_look) {
@@ -409,7 +428,7 @@ int pool_up(struct pool *p, const struct pool_layout *l, struct err *e)
 		return 0;
 	}
 	if (rc == 0)
-		rc = state_check(p, &u, e);
+		rc = state_check(&u, e);
 	if (rc == 0 && !p->refusal[0])
 		rc = recover(p, u.tid, e);
 	if (p->refusal[0])

@@ -255,11 +255,27 @@ static void unfinished_open(struct reaper *r)
 	}
 }
 
+/* A repair can take minutes: the start does not wait for it. */
+static void damaged_open(struct reaper *r)
+{
+	for (struct tenant *t = tenants_first(r->store); t && worker_pause(&r->worker, 0); t = t->next) {
+		AUTO(tenant_cleanup) struct tenant *used = NULL;
+		struct err e = ERR_INIT;
+		pthread_mutex_lock(&t->lock);
+		bool is_wanted = t->wants_repair;
+		pthread_mutex_unlock(&t->lock);
+		if (is_wanted && tenant_get(r->store, t->id, false, &used, &e) < 0)
+			log_error("a tenant's storage cannot be opened", KV("tenant", t->id), KV("error", e.msg));
+	}
+}
+
 static void *reaper_main(void *arg)
 {
 	struct reaper *r = arg;
 	unsigned left = 0;
 
+	volume_stop_fd_set(r->worker.stop_fd);
+	damaged_open(r);
 	unfinished_open(r);
 	while (worker_wait(&r->worker, left ? AGAIN_MS : -1))
 		left = round_run(r);

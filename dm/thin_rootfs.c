@@ -262,6 +262,8 @@ static int share_locked(struct tenant *t, const char *build, const struct digest
 
 	if (rc == 0)
 		rc = rootfs_device(t, row.build, &from, e);
+	if (rc == 0 && from.damage[0])
+		rc = -ENOENT;
 	if (rc == 0)
 		rc = thin_metadata_read(t, row.build, metadata, metadata_len, e);
 	if (rc == 0)
@@ -326,6 +328,9 @@ int thin_rootfs_open(struct store *s, const char *tenant, const char *build, str
 		return rc;
 	*info = row.info;
 	info_path(t, &dev, info);
+	if (dev.damage[0])
+		return err_kind_set(
+		        e, -EUCLEAN, ERR_KIND_INTERNAL, "the rootfs of build %s is not usable: %s", build, dev.damage);
 	rc = device_up(&t->pool, &dev, true, e); /* down again when the tenant is closed */
 	return rc < 0 ? rc : device_open(&t->pool, &dev, O_RDONLY, e);
 }

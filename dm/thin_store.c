@@ -179,8 +179,10 @@ static int thin_open(const struct store_options *o, struct store **out, struct e
 		rc = outer_up(s, o, e);
 	if (rc == 0 && s->access != STORE_LOOK)
 		rc = watchdog_start(s, e);
+	s->is_starting = true;
 	if (rc == 0 && s->access == STORE_SERVE)
 		rc = tenants_open(s, e);
+	s->is_starting = false;
 	if (rc == 0 && s->access != STORE_LOOK)
 		rc = reaper_start(s, e);
 	if (rc < 0) {

@@ -44,7 +44,7 @@ static void state_note(struct store *s, struct tenant *t, const char *why)
 	if (s->access == STORE_LOOK || volumes_db_pool_get(s->db, t->id, &row, NULL) < 0)
 		return;
 	was_closed = !strncmp(row.state, CLOSED, strlen(CLOSED));
-	if (!*why && !was_closed)
+	if (!was_closed && (!*why || row.state[0])) /* a repair has said more, and goes by it (thin_repair.c) */
 		return;
 	snprintf(row.state, sizeof(row.state), "%s%s", *why ? CLOSED : "", why);
 	if (volumes_db_pool_update(s->db, &row, NULL) == 0)
@@ -72,6 +72,9 @@ static int tenant_ensure(struct store *s, struct tenant *t, bool may_create, str
 		return rc;
 	if (!exists && !may_create)
 		return -ENOENT;
+	if (exists && t->outer.damage[0])
+		return err_kind_set(e, -EUCLEAN, ERR_KIND_INTERNAL, "the storage of tenant %s is not usable: %s", t->id,
+		        t->outer.damage);
 	rc = exists ? stack_open(s, t, e) : stack_make(s, t, e);
 	if (rc < 0) {
 		if (!t->was_up)

@@ -78,6 +78,7 @@ struct pool_row {
 	uint64_t tid;
 	uint32_t key_generation;    /* of the key file that opens the tenant's volume */
 	unsigned meta_region;       /* which of the two regions holds the metadata: 0 the first, 1 the second */
+	uint64_t meta_bytes;        /* of each of those two; 0: as older versions decided it (thin_inner.c) */
 	int64_t last_check_ms;      /* Unix time; 0: never */
 	char state[POOL_STATE_MAX]; /* "": well; else a sentence, why it is DEGRADED */
 };
@@ -107,7 +108,7 @@ int volumes_db_pool_add(
 int volumes_db_pool_get(struct volumes_db *db, const char *tenant, struct pool_row *out, struct err *e);
 /* All, the outer one first. The caller frees *OUT. */
 int volumes_db_pool_list(struct volumes_db *db, struct pool_row **out, size_t *n, struct err *e);
-/* Key generation, state, region, last check. */
+/* Key generation, state, region and its size, last check. */
 int volumes_db_pool_update(struct volumes_db *db, const struct pool_row *row, struct err *e);
 /* With its devices and intent. */
 int volumes_db_pool_delete(struct volumes_db *db, int64_t pool, struct err *e);
@@ -127,6 +128,13 @@ int volumes_db_intent_get(struct volumes_db *db, int64_t pool, struct intent_row
 
 int volumes_db_device_get(
         struct volumes_db *db, int64_t pool, const char *kind, const char *name, struct device_row *out, struct err *e);
+/* A row for a device that the pool has and the database did not: all of it is the caller's. Its id is not used again.
+ */
+int volumes_db_device_adopt(struct volumes_db *db, const struct device_row *dev, struct err *e);
+/* Of one that the pool does not have. */
+int volumes_db_device_forget(struct volumes_db *db, int64_t pool, uint32_t id, struct err *e);
+/* From now on the pool's transaction id is TID; no intent is left. */
+int volumes_db_pool_adopt(struct volumes_db *db, int64_t pool, uint64_t tid, struct err *e);
 /* Kind, name, sizes, is_ready, damage. */
 int volumes_db_device_update(struct volumes_db *db, const struct device_row *dev, struct err *e);
 struct cache_row {

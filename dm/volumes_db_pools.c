@@ -10,7 +10,7 @@
 
 /* --- pools and devices ------------------------------------------------------------------------------------------- */
 
-#define POOL_COLUMNS "id, uuid, tenant, tid, key_generation, state, meta_region, last_check_ms"
+#define POOL_COLUMNS "id, uuid, tenant, tid, key_generation, state, meta_region, last_check_ms, meta_bytes"
 
 static void pool_read(struct query *q, struct pool_row *row)
 {
@@ -18,7 +18,8 @@ static void pool_read(struct query *q, struct pool_row *row)
 	        .tid = column_number(q, 3),
 	        .key_generation = (uint32_t)column_number(q, 4),
 	        .meta_region = (unsigned)column_number(q, 6),
-	        .last_check_ms = (int64_t)column_number(q, 7)};
+	        .last_check_ms = (int64_t)column_number(q, 7),
+	        .meta_bytes = column_number(q, 8)};
 	column_text(q, 1, row->uuid, sizeof(row->uuid));
 	column_text(q, 2, row->tenant, sizeof(row->tenant));
 	column_text(q, 5, row->state, sizeof(row->state));
@@ -51,11 +52,13 @@ int volumes_db_pool_list(struct volumes_db *db, struct pool_row **out, size_t *n
 
 int volumes_db_pool_update(struct volumes_db *db, const struct pool_row *row, struct err *e)
 {
-	QUERY(q, db, "UPDATE pools SET key_generation=?, state=?, meta_region=?, last_check_ms=? WHERE id=?");
+	QUERY(q, db,
+	        "UPDATE pools SET key_generation=?, state=?, meta_region=?, last_check_ms=?, meta_bytes=? WHERE id=?");
 	bind_number(&q, row->key_generation);
 	bind_text(&q, row->state);
 	bind_number(&q, row->meta_region);
 	bind_number(&q, (uint64_t)row->last_check_ms);
+	bind_number(&q, row->meta_bytes);
 	bind_number(&q, (uint64_t)row->id);
 	return query_step(&q, e, "update a pool");
 }
@@ -167,6 +170,29 @@ int volumes_db_intent_get(struct volumes_db *db, int64_t pool, struct intent_row
 	*out = (struct intent_row){
 	        .tid = column_number(&q, 0), .op = (int)column_number(&q, 1), .device = (uint32_t)column_number(&q, 2)};
 	return 0;
+}
+
+int volumes_db_device_adopt(struct volumes_db *db, const struct device_row *dev, struct err *e)
+{
+	return transact(db, e, "adopt a device",
+	        "INSERT INTO devices (pool, id, kind, name, size_bytes, own_bytes, is_ready, damage)"
+	        " VALUES (%lld, %u, %Q, %Q, %llu, %llu, %d, %Q);"
+	        "UPDATE pools SET next_device=max(next_device, %u) WHERE id=%lld;",
+	        (long long)dev->pool, dev->id, dev->kind, dev->name, (unsigned long long)dev->size_bytes,
+	        (unsigned long long)dev->own_bytes, dev->is_ready, dev->damage, dev->id + 1, (long long)dev->pool);
+}
+
+int volumes_db_device_forget(struct volumes_db *db, int64_t pool, uint32_t id, struct err *e)
+{
+	return transact(
+	        db, e, "forget a device", "DELETE FROM devices WHERE pool=%lld AND id=%u;", (long long)pool, id);
+}
+
+int volumes_db_pool_adopt(struct volumes_db *db, int64_t pool, uint64_t tid, struct err *e)
+{
+	return transact(db, e, "adopt a pool",
+	        "UPDATE pools SET tid=%llu WHERE id=%lld; DELETE FROM intents WHERE pool=%lld;",
+	        (unsigned long long)tid, (long long)pool, (long long)pool);
 }
 
 #define DEVICE_COLUMNS "pool, id, kind, name, size_bytes, own_bytes, is_ready, parent, created_ms, damage"

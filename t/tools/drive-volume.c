@@ -6,8 +6,9 @@
  * fill NAME MIB   copy DIR   sum NAME   remove NAME   grow MIB   unmount check   hash   snapshot KEY   snapshot-cheap
  * KEY   seal KEY   discard   find KEY   share BUILD KEY open BUILD   delete BUILD lease BUILD ro|cow HOLDER JAIL|-
  * release LEASE|HOLDER   leases   blob NAME MIB   stop-in MS   usage
- * reap (wait until what is dead is gone)   calls (ioctls made)   trim   threads N   tenants FROM COUNT (opens them,
- * making what is missing)   pause   shell CMD   probe   times (print the milliseconds of each step from here on)
+ * reap (wait until what is dead is gone)   calls (ioctls made)   reconcile look|repair   trim   threads N   tenants
+ * FROM COUNT (opens them, making what is missing)   pause   shell CMD   probe   times (print the milliseconds of each
+ * step from here on)
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -323,6 +324,23 @@ static int do_reap(char **a, struct err *e)
 	return 0;
 }
 
+static void line_print(void *arg, const char *text)
+{
+	printf("%s\n", text);
+}
+
+/* Of the tenant's pool: reconcile look, or reconcile repair. */
+static int do_reconcile(char **a, struct err *e)
+{
+	struct reconcile r = {.is_repair = !strcmp(a[0], "repair"), .say = line_print};
+	int rc = tenant_reconcile(store, tenant, &r, e);
+
+	if (rc == 0)
+		printf("K %ju D %ju orphans %u missing %u damaged %u\n", (uintmax_t)r.kernel_tid, (uintmax_t)r.db_tid,
+		        r.orphans, r.missing, r.damaged);
+	return rc;
+}
+
 static int do_calls(char **a, struct err *e)
 {
 	printf("%ju calls\n", (uintmax_t)dm_calls());
@@ -487,6 +505,7 @@ static const struct step {
         {"usage", 0, do_usage},
         {"reap", 0, do_reap},
         {"calls", 0, do_calls},
+        {"reconcile", 1, do_reconcile},
         {"trim", 0, do_trim},
         {"pause", 0, do_pause},
         {"tenants", 2, do_tenants},
