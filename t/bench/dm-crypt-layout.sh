@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What the second pool costs: our stack (pool, LUKS, pool) against LUKS above the thin volumes of one pool, in one guest.
 #   t/bench/dm-crypt-layout.sh [-n ROUNDS]
-# Each round makes a new ext4 on a new thin volume, for each layout in turn: a file of 512 MiB with fsync onto blocks that the pool has
+# Each round makes a new ext4 on a new thin volume, for each layout in turn: a file of 256 MiB with fsync onto blocks that the pool has
 # yet to give out, the same over blocks that are there, and 4 KiB writes at random places of it with fdatasync after each.
 # The other layout is as fast as it can be made: one pool with blocks of 64 KiB that does not zero. Needs root, user-mode-linux,
 # a build in $PWD or $BUILDERD_BUILD. Seconds; a busy machine disturbs both alike.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$top/t/bench/in-guest.sh"
 tap_planned=1 # no test: no plan
-rounds=5 mib=512 writes=400
+rounds=5 mib=256 writes=200
 while getopts n: option; do
 	case $option in n) rounds=$OPTARG ;; *) exit 2 ;; esac
 done
