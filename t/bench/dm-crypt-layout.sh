@@ -1,22 +1,25 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What the second pool costs: our stack (pool, LUKS, pool) against LUKS above the thin volumes of one pool, in one guest.
-#   t/bench/dm-crypt-layout.sh [-n ROUNDS]
-# Each round makes a new ext4 on a new thin volume, for each layout in turn: a file of 256 MiB with fsync onto blocks that the pool has
-# yet to give out, the same over blocks that are there, and 4 KiB writes at random places of it with fdatasync after each.
+#   t/bench/dm-crypt-layout.sh [-n ROUNDS] [-m MIB] [-w WRITES]
+# Each round makes a new ext4 on a new thin volume, for each layout in turn: a file of MIB (256) with fsync onto blocks that the pool has
+# yet to give out, the same over blocks that are there, and WRITES (3000) of 4 KiB at random places of it with fdatasync after each.
 # The other layout is as fast as it can be made: one pool with blocks of 64 KiB that does not zero. Needs root, user-mode-linux,
 # a build in $PWD or $BUILDERD_BUILD. Seconds; a busy machine disturbs both alike.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$top/t/bench/in-guest.sh"
 tap_planned=1 # no test: no plan
-rounds=5 mib=256 writes=200
-while getopts n: option; do
-	case $option in n) rounds=$OPTARG ;; *) exit 2 ;; esac
+rounds=5 mib=256 writes=3000
+while getopts n:m:w: option; do
+	case $option in n) rounds=$OPTARG ;; m) mib=$OPTARG ;; w) writes=$OPTARG ;; *) exit 2 ;; esac
 done
 
 ours_up() { # the device is made by builderd's own code, and stays up after it
 	rm -rf /tmp/state
-	DM_DATA_DEVICE=$disk "$build/t/tools/drive-volume" /tmp/state create b - $((mib * 2)) 1000 shell 'kill -9 $PPID' >/dev/null 2>&1
+	(
+		DM_DATA_DEVICE=$disk "$build/t/tools/drive-volume" /tmp/state create b - $((mib * 2)) 1000 shell 'kill -9 $PPID'
+		true
+	) >/dev/null 2>&1
 	device=$(ls /dev/mapper/builderd-*-build-*)
 }
 
@@ -90,4 +93,4 @@ in_guest() {
 	done
 }
 
-if [ -n "${VM_GUEST:-}" ]; then in_guest; else run_in_guest --scratch 6G --mem 1G -- -n "$rounds"; fi
+if [ -n "${VM_GUEST:-}" ]; then in_guest; else run_in_guest --scratch 6G --mem 1G -- -n "$rounds" -m "$mib" -w "$writes"; fi
