@@ -42,7 +42,8 @@ static __attribute__((format(printf, 5, 6))) void on_log(
 
 void dm_init(void)
 {
-	setenv("DM_DISABLE_UDEV", "1", 1);
+	setenv("DM_DISABLE_UDEV", "1", 1); /* for children: the library has read it when it was loaded */
+	dm_udev_set_sync_support(0);       /* libcryptsetup asks for it, too */
 }
 
 void dm_lock(void)
@@ -200,12 +201,36 @@ static int size_get(const char *name, uint64_t *bytes, struct err *e)
 	return rc;
 }
 
+/* A program that dies between making a device and making its node leaves one without. */
+static int node_ensure(const char *name, struct err *e)
+{
+	char path[sizeof(DM_DIR) + DM_DEVICE_NAME_MAX];
+
+	snprintf(path, sizeof(path), DM_DIR "%s", name);
+	return access(path, F_OK) == 0 ? 0 : simple(DM_DEVICE_MKNODES, "make a node of device", name, e);
+}
+
+int dm_remains(const char *name, struct err *e)
+{
+	struct details d;
+	int rc = details_get(name, &d, e);
+
+	if (rc < 0 || !d.state.exists)
+		return rc;
+	if (!d.has_table)
+		return simple(DM_DEVICE_REMOVE, "take down device", name, e);
+	rc = node_ensure(name, e);
+	return rc < 0 ? rc : 1;
+}
+
 /* What a builderd that died has left: perhaps without a table, perhaps smaller than by now it should be. */
 static int adopt(const char *name, const struct details *d, const struct dm_table *t, struct err *e)
 {
 	uint64_t bytes;
 	int rc = d->is_leaving ? dm_message(name, "@cancel_deferred_remove", e) : 0;
 
+	if (rc == 0)
+		rc = node_ensure(name, e);
 	if (rc < 0)
 		return rc;
 	if (!d->has_table)

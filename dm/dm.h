@@ -49,6 +49,10 @@ int dm_target_version(const char *target, uint32_t version[3], struct err *e);
  * than T says; another's is -EEXIST. */
 int dm_activate(const char *name, const char *uuid, const struct dm_table *t, struct err *e);
 
+/* What a library that makes devices behind our back has left of NAME when the program died: 1: it is up. One that has
+ * no table, and holds what it was to lie on, is taken away: 0, as for an absent one. */
+int dm_remains(const char *name, struct err *e);
+
 /* Take NAME down, trying again for TIMEOUT_MS while somebody has it open (then -EBUSY). One that is absent, or has
  * another UUID and so is somebody else's, is fine; one that is suspended is resumed first. */
 int dm_deactivate(const char *name, const char *uuid, int timeout_ms, struct err *e);

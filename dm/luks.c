@@ -146,10 +146,13 @@ int luks_open(
 
 int luks_close(const char *name, struct err *e)
 {
-	AUTO(device_end) struct device d = {0};
+	int rc = dm_remains(name, e);
 
+	if (rc <= 0)
+		return rc;
+	AUTO(device_end) struct device d = {0};
 	dm_lock();
-	int rc = crypt_init_by_name(&d.cd, name);
+	rc = crypt_init_by_name(&d.cd, name);
 	if (rc == -ENODEV)
 		return 0;
 	if (rc < 0)

@@ -149,12 +149,11 @@ int stack_let_go(struct store *s, struct tenant *t, struct err *e)
 static int decrypted_up(struct store *s, struct tenant *t, bool is_new, struct err *e)
 {
 	struct thin_name crypt = crypt_name(s, t);
-	struct dm_state state;
-	int rc = dm_state_get(crypt.text, &state, e);
+	int rc = dm_remains(crypt.text, e);
 
 	if (rc < 0)
 		return rc;
-	if (state.exists) /* builderd died, the kernel did not */
+	if (rc) /* builderd died, the kernel did not */
 		return tenant_key_adopt(s, t, e);
 	rc = device_up(&s->outer, &t->outer, false, e);
 	if (rc < 0)

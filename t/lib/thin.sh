@@ -49,7 +49,7 @@ storage_differs() {
 }
 
 storage_settles() {
-	local end=$((SECONDS + 15))
+	local end=$((SECONDS + 60))
 	while [ -n "$(storage_differs)" ]; do
 		[ "$SECONDS" -lt "$end" ] || return
 		sleep 0.2

@@ -55,7 +55,7 @@ look() { # on a copy: looking changes things, too
 	dd if=/dev/zero of="$look_changes" bs=64k count=1 conv=notrunc status=none
 	dmsetup create copy --table "0 $sectors snapshot $base $look_changes N 8" && split /dev/mapper/copy && mount /dev/mapper/state /tmp/disk ||
 		{ echo "cannot be mounted"; return; }
-	drive usage find k shell "LOOK_PID=\$PPID $top/t/lib/storage-look.sh" >"$tmp/again" || sed 's/^/next start: /' "$tmp/again" "$tmp/stderr"
+	drive usage find k reap shell "LOOK_PID=\$PPID $top/t/lib/storage-look.sh" >"$tmp/again" || sed 's/^/next start: /' "$tmp/again" "$tmp/stderr"
 	grep -v '^used\|^found\|^not found' "$tmp/again"
 	! grep -q '^chained' "$tmp/before" || grep -q 'freed.*freed' <(paste -sd' ' "$tmp/before") || grep -q '^found' "$tmp/again" || echo "the chain is lost"
 	umount /tmp/disk
