@@ -428,6 +428,9 @@ struct meta_device {
 int meta_devices(struct pool *p, struct meta_device **out, size_t *n, struct err *e);
 const struct meta_device *meta_device_find(const struct meta_device *devices, size_t n, uint32_t id);
 
+/* thin_check finds nothing; else -EIO with what it said. */
+int meta_verify(struct pool *p, struct err *e);
+
 /* Called for each run of mapped blocks. */
 typedef int meta_mapping_fn(void *arg, uint32_t device, uint64_t origin, uint64_t data, uint64_t n, struct err *e);
 /* Of DEVICE, or of all (0). */
@@ -474,7 +477,7 @@ int thin_volume_find(
 /* Rows of the tenant that C names or of all, in the outer pool. The caller frees *OUT. */
 int thin_tenants_asked(struct store *s, const struct admin_call *c, struct device_row **out, size_t *n, struct err *e);
 
-admin_fn thin_admin, thin_why_full, thin_export, thin_volume_mount, thin_volume_umount, thin_orphans;
+admin_fn thin_admin, thin_why_full, thin_export, thin_volume_mount, thin_volume_umount, thin_orphans, thin_fsck;
 admin_fn thin_admin_rekey, thin_admin_header_backup, thin_admin_header_restore, thin_admin_destroy;
 
 #endif

@@ -471,6 +471,7 @@ static admin_fn *const commands[ADMIN_COMMAND_COUNT] = {
         [ADMIN_UMOUNT] = thin_volume_umount,
         [ADMIN_TRIM] = admin_trim,
         [ADMIN_ORPHANS] = thin_orphans,
+        [ADMIN_FSCK] = thin_fsck,
         [ADMIN_DESTROY] = thin_admin_destroy,
         [ADMIN_REKEY] = thin_admin_rekey,
         [ADMIN_HEADER_BACKUP] = thin_admin_header_backup,

@@ -201,6 +201,17 @@ const struct meta_device *meta_device_find(const struct meta_device *devices, si
 	return n ? bsearch(&key, devices, n, sizeof(*devices), by_id) : NULL;
 }
 
+/* --- thin_check ----------------------------------------------------------------------------------------------------
+ */
+
+int meta_verify(struct pool *p, struct err *e)
+{
+	AUTO_FREE char *said = NULL;
+	const char *argv[4] = {"/usr/sbin/thin_check"};
+
+	return view_ask(p, argv, 1, &said, e);
+}
+
 /* --- thin_dump, thin_delta ------------------------------------------------------------------------------------------
  */
 

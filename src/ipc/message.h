@@ -391,13 +391,15 @@ enum admin_command {
 	ADMIN_REKEY,
 	ADMIN_HEADER_BACKUP,
 	ADMIN_HEADER_RESTORE,
+	ADMIN_FSCK,
 	ADMIN_COMMAND_COUNT
 };
 
 enum admin_flag {
 	ADMIN_REMOVE = 1, /* ORPHANS */
 	ADMIN_ALL = 2,    /* REKEY: every tenant */
-	ADMIN_MASTER = 4  /* REKEY: the key above the tenants' keys */
+	ADMIN_MASTER = 4, /* REKEY: the key above the tenants' keys */
+	ADMIN_REPAIR = 8  /* FSCK */
 };
 
 /* dm/admin.h says which command takes what. fds: as its row there says. */

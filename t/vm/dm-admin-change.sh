@@ -56,6 +56,21 @@ exits 0 "the master key" rekey --master
 exits 0 "all is still there" inspect b1
 is "$(devices_up)" "No" "all is down"
 
+# --- fsck
+exits 0 "fsck of a pool that is well" fsck
+is "$(aligned "$tmp/said")" "" "its table"
+is "$(volume_json '[.tenants[] | "\(.tenant) \(.metadata) \(.volumes | map(.is_clean) | all) \(.volumes | length > 1)"] | sort | join(",")' fsck)" \
+	"acme ok true true,other ok true true" "metadata and volumes are checked"
+is "$(volume_json '.tenants | map(.tenant) | join(",")' fsck other)" other "of one tenant"
+exits 3 "of no tenant" fsck nobody
+sqlite3 "$db" "UPDATE pools SET tid=tid+3 WHERE tenant='acme'"
+exits 6 "a database that is not the pool's" fsck acme
+is "$(volume_json '.tenants[0] | .tid_database - .tid_kernel' fsck acme)" 3 "by three transactions"
+exits 0 "fsck --repair" fsck --repair acme
+exits 0 "and all is well" fsck acme
+is "$(volume_json '.tenant | .tid_database == .tid_kernel' inspect b1)" true "they agree"
+exits 0 "products are there" inspect b1
+
 # --- what belongs to nobody, on a stopped pool
 exits 0 "no orphans" orphans
 outer=$(sqlite3 "$db" "SELECT uuid FROM pools WHERE tenant=''")
@@ -87,6 +102,8 @@ is "$(generation b1)" 4 "another key"
 exits 0 "a header backup" header backup acme "$tmp/acme.4"
 exits 0 "is restored" header restore acme "$tmp/acme.4"
 exits 0 "no orphans" orphans
+exits 0 "fsck" fsck
+fails "says when" test "$(volume_json .tenant.last_check_ms inspect b1)" = 0
 inner=$(volume_json .tenant.pool inspect b1)
 ok "a thin device behind the back of the database" dmsetup message "$inner" 0 "create_thin 7777"
 exits 6 "is an orphan" orphans

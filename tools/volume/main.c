@@ -58,6 +58,12 @@ static int fill_remove(const struct options *o, struct msg_admin_request *r, str
 	return 0;
 }
 
+static int fill_fsck(const struct options *o, struct msg_admin_request *r, struct err *e)
+{
+	r->flags = o->is_repair ? ADMIN_REPAIR : 0;
+	return fill_tenant(o, r, e);
+}
+
 static int fill_rekey(const struct options *o, struct msg_admin_request *r, struct err *e)
 {
 	if (o->n_args + o->is_all + o->is_master != 1)
@@ -90,6 +96,8 @@ const struct command commands[] = {
                 NULL, NULL},
         {"orphans", "[--remove]", "what belongs to nobody any more", 0, 0, ADMIN_ORPHANS, false, fill_remove,
                 show_orphans, NULL, NULL},
+        {"fsck", "[--repair] [TENANT]", "check pools, and every sealed volume in them", 0, 1, ADMIN_FSCK, false,
+                fill_fsck, show_fsck, NULL, NULL},
         {"rekey", "TENANT | --all | --master", "another key for a tenant's volume", 0, 1, ADMIN_REKEY, false,
                 fill_rekey, show_rekey, NULL, NULL},
         {"header", "backup|restore TENANT FILE", "a tenant's LUKS header into a file, or back", 3, 3,

@@ -20,6 +20,7 @@ static const struct option_row {
         {"tenant", 't', "ID", offsetof(struct options, tenant), "of this tenant only"},
         {"delta", 'd', "ID", offsetof(struct options, delta), "only where it differs from that volume"},
         {"remove", 0, NULL, offsetof(struct options, is_remove), "and remove what is certainly nobody's"},
+        {"repair", 0, NULL, offsetof(struct options, is_repair), "and repair what can be"},
         {"all", 0, NULL, offsetof(struct options, is_all), "every tenant"},
         {"master", 0, NULL, offsetof(struct options, is_master), "the key under which the tenants' keys are sealed"},
         {"yes", 'y', NULL, offsetof(struct options, is_yes), "do not ask"},

@@ -23,7 +23,7 @@ struct options {
 	const char *config_file; /* NULL: the environment only */
 	const char *tenant;      /* NULL: any */
 	const char *delta;       /* NULL: all of it */
-	bool is_json, is_remove, is_all, is_master, is_yes, is_help, is_version;
+	bool is_json, is_remove, is_repair, is_all, is_master, is_yes, is_help, is_version;
 	const char *args[3];
 	unsigned n_args;
 };

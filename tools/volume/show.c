@@ -204,6 +204,75 @@ void show_orphans(const struct json *answer)
 	table_end(&t);
 }
 
+/* --- fsck ----------------------------------------------------------------------------------------------------------
+ */
+
+static void fsck_row(struct table *t, const char *name, const struct json *p)
+{
+	const struct json *volumes = json_member(p, "volumes");
+	int64_t unclean = 0;
+
+	for (size_t i = 0; i < json_elements(volumes); i++)
+		unclean += !json_as_bool(json_member(json_element(volumes, i), "is_clean"));
+	table_text(t, name);
+	table_text(t, !*text_of(p, "metadata") ? NULL : !strcmp(text_of(p, "metadata"), "ok") ? "ok" : "damaged");
+	table_number(t, number_of(p, "tid_kernel"));
+	table_number(t, number_of(p, "tid_database"));
+	table_number(t, number_of(p, "orphans"));
+	table_number(t, number_of(p, "missing"));
+	table_number(t, volumes ? (int64_t)json_elements(volumes) : -1);
+	table_number(t, volumes ? unclean : -1);
+}
+
+/* "NAME: WHAT: TEXT"; WHAT may be empty. */
+static void line_print(const char *name, const char *what, const char *text)
+{
+	AUTO_BUF struct buf line = {0};
+
+	text_put(&line, name);
+	buf_puts(&line, ": ");
+	text_put(&line, what);
+	buf_puts(&line, *what ? ": " : "");
+	text_put(&line, text);
+	printf("%s\n", buf_cstr(&line));
+}
+
+/* What was found and done, in words. */
+static void fsck_words(const char *name, const struct json *p)
+{
+	const struct json *notes = json_member(p, "notes"), *volumes = json_member(p, "volumes");
+
+	if (*text_of(p, "metadata") && strcmp(text_of(p, "metadata"), "ok") != 0)
+		line_print(name, "metadata", text_of(p, "metadata"));
+	if (*text_of(p, "reason"))
+		line_print(name, "", text_of(p, "reason"));
+	for (size_t i = 0; i < json_elements(notes); i++)
+		line_print(name, "", json_as_string(json_element(notes, i)));
+	for (size_t i = 0; i < json_elements(volumes); i++) {
+		const struct json *v = json_element(volumes, i);
+		if (!json_as_bool(json_member(v, "is_clean")))
+			line_print(name, text_of(v, "id"), text_of(v, "reason"));
+	}
+}
+
+void show_fsck(const struct json *answer)
+{
+	static const struct table_column columns[] = {{"POOL", TABLE_CUT}, {"METADATA", TABLE_LEFT},
+	        {"KERNEL", TABLE_RIGHT}, {"DATABASE", TABLE_RIGHT}, {"ORPHANS", TABLE_RIGHT}, {"MISSING", TABLE_RIGHT},
+	        {"VOLUMES", TABLE_RIGHT}, {"UNCLEAN", TABLE_RIGHT}, {0}};
+	const struct json *tenants = json_member(answer, "tenants"), *host = json_member(answer, "host");
+	struct table t;
+
+	table_begin(&t, columns);
+	fsck_row(&t, "(host)", host);
+	for (size_t i = 0; i < json_elements(tenants); i++)
+		fsck_row(&t, text_of(json_element(tenants, i), "tenant"), json_element(tenants, i));
+	table_end(&t);
+	fsck_words("(host)", host);
+	for (size_t i = 0; i < json_elements(tenants); i++)
+		fsck_words(text_of(json_element(tenants, i), "tenant"), json_element(tenants, i));
+}
+
 void show_rekey(const struct json *answer)
 {
 	static const struct table_column columns[] = {

@@ -9,6 +9,7 @@ void show_ls(const struct json *answer);
 void show_df(const struct json *answer);
 void show_why_full(const struct json *answer);
 void show_orphans(const struct json *answer);
+void show_fsck(const struct json *answer);
 void show_rekey(const struct json *answer);
 void show_export(const struct json *answer);
 void show_nothing(const struct json *answer);
