@@ -512,6 +512,7 @@ void jobs_free(struct jobs *j)
 	}
 	loop_timer_del(j->tell_timer);
 	loop_timer_del(j->retry_timer);
+	loop_timer_del(j->retention_timer);
 	queue_free(j->queue);
 	metrics_free(j->metrics);
 	free(j);

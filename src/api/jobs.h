@@ -79,6 +79,7 @@ struct jobs {
 	struct jobs_watch *watches;                /* owns */
 	struct loop_timer *tell_timer;             /* watches are due, or log lines are not on disk */
 	struct loop_timer *retry_timer;            /* the store refused something */
+	struct loop_timer *retention_timer;        /* old builds are looked for */
 	struct msg_storage storage;                /* what builderd said last; zero: nothing yet */
 	void (*on_storage)(void *arg);             /* it may be another than before; NULL: nobody asks */
 	void *on_storage_arg;
@@ -136,6 +137,9 @@ void jobs_unwatch(struct jobs_watch *w); /* takes NULL */
 
 /* Builds of a tenant that are PENDING. */
 unsigned jobs_waiting(const struct jobs *j, const char *tenant_id);
+
+/* Delete finished builds that are older than the operator keeps them, now and every hour. */
+void jobs_retention_start(struct jobs *j);
 
 /* --- between jobs*.c --- */
 /* A line about JOB; LIVE may be NULL. */

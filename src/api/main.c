@@ -257,6 +257,7 @@ static int serve(struct program *p, struct err *e)
 		return err_sys(e, rc, "tell builderd that we are ready");
 	if ((rc = jobs_recover(jobs, e)) < 0)
 		return rc;
+	jobs_retention_start(jobs);
 	return loop_run(p->loop);
 }
 

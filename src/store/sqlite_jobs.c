@@ -367,6 +367,15 @@ int store_job_each_unfinished(struct store *s, store_job_fn *fn, void *arg, stru
 	return jobs_each(s, sql_use(s, SQL_JOB_UNFINISHED), fn, arg, e);
 }
 
+int store_job_each_ended(struct store *s, int64_t before_ms, int64_t limit, store_job_fn *fn, void *arg, struct err *e)
+{
+	struct sqlite3_stmt *st = sql_use(s, SQL_JOB_ENDED);
+
+	sql_bind_int(st, 1, before_ms);
+	sql_bind_int(st, 2, limit);
+	return jobs_each(s, st, fn, arg, e);
+}
+
 int store_job_totals(struct store *s, const struct job_filter *f, struct job_totals *out, struct err *e)
 {
 	struct sqlite3_stmt *st = sql_use(s, SQL_JOB_TOTALS);

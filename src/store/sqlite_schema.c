@@ -75,6 +75,8 @@ const char *const sqlite_texts[SQL_COUNT] = {
                          " ORDER BY created_ms DESC, build_id DESC LIMIT ?7 OFFSET ?8",
         [SQL_JOB_UNFINISHED] = "SELECT " JOB_COLUMN_NAMES " FROM jobs WHERE state IN (1,2,3,4,5,9)"
                                " ORDER BY created_ms, build_id",
+        [SQL_JOB_ENDED] = "SELECT " JOB_COLUMN_NAMES " FROM jobs WHERE state IN (6,7,8) AND completed_ms < ?"
+                          " ORDER BY completed_ms, build_id LIMIT ?",
         [SQL_JOB_TOTALS] = "SELECT count(*), total(state = 6), total(state = 7), total(state = 8), total(state = 1),"
                            " total(state BETWEEN 2 AND 5), total(CASE state WHEN 6 THEN total_ms END),"
                            " total(CASE state WHEN 6 THEN disk_bytes END), total(total_ms) FROM jobs WHERE " FILTER,

@@ -131,6 +131,8 @@ int store_job_remove(struct store *s, const char *build_id, struct err *e);
 int store_job_each(struct store *s, const struct job_filter *f, store_job_fn *fn, void *arg, struct err *e);
 /* All tenants' jobs that are not final, oldest first: for a start. The callback collects, it does not change them. */
 int store_job_each_unfinished(struct store *s, store_job_fn *fn, void *arg, struct err *e);
+/* All tenants' jobs that ended before that time, the oldest LIMIT of them, first ones first. */
+int store_job_each_ended(struct store *s, int64_t before_ms, int64_t limit, store_job_fn *fn, void *arg, struct err *e);
 /* Over the whole filter, without after, offset and limit. */
 int store_job_totals(struct store *s, const struct job_filter *f, struct job_totals *out, struct err *e);
 
