@@ -49,7 +49,7 @@ storage_differs() {
 }
 
 storage_settles() {
-	local end=$((SECONDS + 60))
+	local end=$((SECONDS + 180)) # a gibibyte goes in pieces, with pauses
 	while [ -n "$(storage_differs)" ]; do
 		[ "$SECONDS" -lt "$end" ] || return
 		sleep 0.2
