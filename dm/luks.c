@@ -144,6 +144,22 @@ int luks_open(
 	return rc < 0 ? device_error(&d, rc, "decrypt", path, e) : keyring_check(&d, name, e);
 }
 
+/* The key that is in the kernel's keyring belongs to the thread that opened the device. */
+int luks_resize(const char *name, const void *key, size_t key_len, struct err *e)
+{
+	AUTO(device_end) struct device d = {0};
+
+	dm_lock();
+	int rc = crypt_init_by_name(&d.cd, name);
+	if (rc < 0)
+		return err_sys(e, rc, "look at the encrypted device %s", name);
+	crypt_set_log_callback(d.cd, on_log, &d);
+	rc = crypt_activate_by_passphrase(d.cd, NULL, CRYPT_ANY_SLOT, key, key_len, CRYPT_ACTIVATE_KEYRING_KEY);
+	if (rc >= 0)
+		rc = crypt_resize(d.cd, name, 0);
+	return rc < 0 ? device_error(&d, rc, "enlarge the encrypted device", name, e) : 0;
+}
+
 int luks_close(const char *name, struct err *e)
 {
 	int rc = dm_remains(name, e);

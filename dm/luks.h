@@ -30,6 +30,9 @@ int luks_format(const char *path, const char *uuid, const void *key, struct err 
 int luks_open(
         const char *path, const char *uuid, const char *name, const void *key, bool allows_discards, struct err *e);
 
+/* The device below NAME, which is up, has grown. */
+int luks_resize(const char *name, const void *key, size_t key_len, struct err *e);
+
 /* Take NAME down and forget its key. -EBUSY: something above it is up. An absent one is fine. */
 int luks_close(const char *name, struct err *e);
 

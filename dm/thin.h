@@ -169,8 +169,9 @@ struct store {
 	pthread_t idle_thread;
 	pthread_mutex_t idle_lock; /* is_closing */
 	pthread_cond_t idle_wake;
-	bool is_starting;          /* repairs wait */
-	struct watchdog *watchdog; /* own */
+	char *data_device, *metadata_device, *loop_file; /* own; as configured, NULL: none */
+	bool is_starting;                                /* repairs wait */
+	struct watchdog *watchdog;                       /* own */
 	struct reaper *reaper;
 };
 
@@ -204,6 +205,8 @@ int stack_open(struct store *s, struct tenant *t, struct err *e);
 int stack_down(struct store *s, struct tenant *t, struct err *e);
 /* The same for an open one, unless somebody has a lease, a device or the cache open: 1, all is as it was. */
 int stack_let_go(struct store *s, struct tenant *t, struct err *e);
+/* An open one whose volume has become bigger in t->outer. */
+int stack_enlarge(struct store *s, struct tenant *t, struct err *e);
 /* Half of a tenant that was being made: nothing is in it. */
 int stack_wreck_remove(struct store *s, struct tenant *t, struct err *e);
 
@@ -281,6 +284,12 @@ int inner_up(struct store *s, struct tenant *t, bool is_new, struct err *e);
 int inner_meta_up(const struct store *s, struct tenant *t, const char *kind, unsigned region, struct err *e);
 int inner_pool_up(struct tenant *t, struct err *e);
 
+int inner_enlarge(struct store *s, struct tenant *t, struct err *e);
+
+/* Make the tenant's storage BYTES big, at work. -EINVAL: it is as big already, or its metadata cannot map that much. A
+ * crash half-way is finished when the tenant is opened again. */
+int tenant_grow(struct store *s, const char *id, uint64_t bytes, struct err *e);
+
 /* WHY: what is wrong with its metadata, NULL: nothing, only its volumes were not checked yet. At the start -EAGAIN, and
  * t->wants_repair. */
 int inner_repair(struct store *s, struct tenant *t, const char *why, struct err *e);
@@ -327,9 +336,28 @@ int tenant_reconcile(struct store *s, const char *id, struct reconcile *r, struc
 
 /* Set up or adopt the outer pool and bring it up. */
 int outer_up(struct store *s, const struct store_options *o, struct err *e);
+/* The operator's device or loop file may have become bigger: then the pool does, too, at work; writers that wait for
+ * room go on. */
+int outer_grow(struct store *s, struct err *e);
 void outer_down(struct store *s);
 /* A sentence about the configured device, which is only read. */
 void outer_look(const struct store_options *o, char *out, size_t size);
+
+/* Only the linear device of the pool's metadata; -EBUSY: the pool is up. */
+int outer_meta_up(struct store *s, const struct store_options *o, struct meta_facts *facts, struct err *e);
+
+/* thin_outer_repair.c. Check the host's pool while no builderd runs, and repair it if the report asks for that: a copy
+ * of what was damaged is kept below STATE_DIR/dm. 0: R says what was found. */
+#define OUTER_REPAIRED "repaired.meta"
+struct outer_report {
+	bool is_repair, is_damaged;
+	char text[400];
+};
+int outer_repair(const struct store_options *o, struct outer_report *r, struct err *e);
+
+/* thin_store.c: a store with its directory, lock and database only; closed by thin_end, which takes NULL. */
+int thin_begin(const struct store_options *o, struct store **out, struct err *e);
+void thin_end(struct store *s);
 bool outer_is_configured(const struct store_options *o);
 
 /* --- watchdog.c, thin_reap.c -----------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -145,5 +146,64 @@ int inner_up(struct store *s, struct tenant *t, bool is_new, struct err *e)
 		rc = zeroing_check(t, &why);
 	if (rc < 0)
 		*(e ? e : &why) = why;
+	return rc;
+}
+
+/* Up already: what is smaller than it should be is enlarged. */
+int inner_enlarge(struct store *s, struct tenant *t, struct err *e)
+{
+	int rc = linears_up(s, t, e);
+
+	pthread_mutex_lock(&t->pool.lock);
+	if (rc == 0)
+		rc = inner_pool_up(t, e);
+	pthread_mutex_unlock(&t->pool.lock);
+	return rc;
+}
+
+/* Once volumes.db has the new size, every opening brings the tenant up with it. */
+static int grow_locked(struct store *s, struct tenant *t, uint64_t bytes, struct err *e)
+{
+	struct pool_row *row = &t->pool.row;
+	uint64_t meta = inner_split(t->outer.size_bytes, row->meta_bytes).meta, max = inner_bytes_max(meta);
+	struct device_row bigger = t->outer;
+	int rc = 0;
+
+	if (t->pool.refusal[0])
+		return err_set(e, -EROFS, "the pool of tenant %s is not written to: %s", t->id, t->pool.refusal);
+	if (bytes <= t->outer.size_bytes)
+		return err_set(e, -EINVAL, "the storage of tenant %s has %" PRIu64 " MiB: it can only become bigger",
+		        t->id, t->outer.size_bytes / MIB);
+	if (bytes > max)
+		return err_set(e, -EINVAL,
+		        "the storage of tenant %s can grow to %" PRIu64 " MiB: its pool's metadata of %" PRIu64
+		        " MiB maps no more, and cannot be moved",
+		        t->id, max / MIB, meta / MIB);
+	if (!row->meta_bytes) { /* from now on it does not follow from the size */
+		row->meta_bytes = meta;
+		rc = volumes_db_pool_update(t->pool.db, row, e);
+	}
+	bigger.size_bytes = bytes;
+	if (rc == 0)
+		rc = volumes_db_device_update(t->pool.db, &bigger, e);
+	if (rc < 0)
+		return rc;
+	t->outer = bigger;
+	rc = stack_enlarge(s, t, e);
+	if (rc == 0)
+		log_info("a tenant's storage has grown", KV("tenant", t->id), KV_U("bytes", bytes));
+	return rc;
+}
+
+int tenant_grow(struct store *s, const char *id, uint64_t bytes, struct err *e)
+{
+	AUTO(tenant_cleanup) struct tenant *t = NULL;
+	int rc = tenant_get(s, id, false, &t, e);
+
+	if (rc < 0)
+		return rc;
+	pthread_mutex_lock(&t->lock);
+	rc = grow_locked(s, t, bytes / MIB * MIB, e);
+	pthread_mutex_unlock(&t->lock);
 	return rc;
 }

@@ -11,8 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <linux/fs.h>
 
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -144,7 +146,44 @@ int stack_let_go(struct store *s, struct tenant *t, struct err *e)
 	return stack_down(s, t, e);
 }
 
+/* --- bigger ------------------------------------------------------------------------------------------------------ */
+
+/* As far as it is smaller than volumes.db says. */
+static int crypt_enlarge(struct store *s, struct tenant *t, struct err *e)
+{
+	AUTO(tenant_key_cleanup) struct tenant_key key = {0};
+	struct thin_name name = crypt_name(s, t);
+	AUTO_CLOSE int fd = dm_open(name.text, O_RDONLY, e);
+	uint64_t bytes;
+
+	if (fd < 0)
+		return fd;
+	if (ioctl(fd, BLKGETSIZE64, &bytes) < 0)
+		return err_sys(e, -errno, "ask %s for its size", name.text);
+	if (bytes + LUKS_DATA_OFFSET >= t->outer.size_bytes)
+		return 0;
+	cleanup_close(&fd);
+	int rc = device_up(&s->outer, &t->outer, false, e);
+	if (rc == 0)
+		rc = keys_tenant_read(s->keys_fd, t->id, t->pool.row.key_generation, &s->master, &key, e);
+	return rc < 0 ? rc : luks_resize(name.text, key.bytes, sizeof(key.bytes), e);
+}
+
+int stack_enlarge(struct store *s, struct tenant *t, struct err *e)
+{
+	int rc = crypt_enlarge(s, t, e);
+
+	return rc < 0 ? rc : inner_enlarge(s, t, e);
+}
+
 /* --- up ---------------------------------------------------------------------------------------------------------- */
+
+static int adopt(struct store *s, struct tenant *t, struct err *e)
+{
+	int rc = tenant_key_adopt(s, t, e);
+
+	return rc < 0 || s->access == STORE_LOOK ? rc : crypt_enlarge(s, t, e);
+}
 
 static int decrypted_up(struct store *s, struct tenant *t, bool is_new, struct err *e)
 {
@@ -154,7 +193,7 @@ static int decrypted_up(struct store *s, struct tenant *t, bool is_new, struct e
 	if (rc < 0)
 		return rc;
 	if (rc) /* builderd died, the kernel did not */
-		return tenant_key_adopt(s, t, e);
+		return adopt(s, t, e);
 	rc = device_up(&s->outer, &t->outer, false, e);
 	if (rc < 0)
 		return rc;

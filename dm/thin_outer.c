@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include <linux/fs.h>
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -27,6 +28,8 @@
 #define BLOCK (1u << 20)
 #define META_MIN ((uint64_t)32 << 20)
 #define META_MAX ((uint64_t)15 << 30) /* the kernel uses no more than 16 GiB */
+#define META_STEP ((uint64_t)1 << 20)
+#define META_BYTES_PER_BLOCK 48 /* thin_metadata_size(8); doubled for snapshots */
 #define DEVICE_MIN ((uint64_t)256 << 20)
 
 /* Numbers are little endian, in bytes. */
@@ -232,7 +235,7 @@ static int adopt(struct store *s, const struct medium *m, const struct label *l,
 	return rc;
 }
 
-/* --- up and down ------------------------------------------------------------------------------------------------- */
+/* --- linear devices ---------------------------------------------------------------------------------------------- */
 
 static int linears_up(struct store *s, const struct medium *m, const struct label *l, const char *path, struct err *e)
 {
@@ -242,6 +245,21 @@ static int linears_up(struct store *s, const struct medium *m, const struct labe
 	if (rc == 0)
 		rc = thin_linear(&s->outer.row, "data", path, le64toh(l->data_offset), le64toh(l->data_bytes), e);
 	return rc;
+}
+
+/* Which loop device the pool's data is on. */
+static int loop_find(struct store *s, struct loopdev *loop, struct err *e)
+{
+	char live[64], path[LOOPDEV_PATH_MAX];
+	int rc = dm_live_table(thin_name(&s->outer.row, "data", 0).text, live, sizeof(live), e);
+
+	if (rc < 0)
+		return rc;
+	if (sscanf(live, "7:%d ", &loop->number) != 1)
+		return err_set(
+		        e, -EEXIST, "pool %.8s is up on \"%s\", which is no loop device", s->outer.row.uuid, live);
+	loop->fd = open(loopdev_path(loop, path), O_RDWR | O_CLOEXEC);
+	return loop->fd < 0 ? err_sys(e, -errno, "open %s", path) : loopdev_resize(loop, e);
 }
 
 /* The loop device detaches itself when the linear devices above it go. */
@@ -254,18 +272,112 @@ static int loop_linears_up(struct store *s, const struct medium *m, const struct
 
 	if (rc == 0)
 		rc = dm_state_get(thin_name(&s->outer.row, "data", 0).text, &data, e);
-	if (rc < 0 || (meta.exists && data.exists))
+	if (rc < 0 || (meta.exists && data.exists && s->access == STORE_LOOK))
 		return rc;
-	rc = loopdev_attach(&loop, m->fd, "builderd-pool", e);
+	rc = data.exists ? loop_find(s, &loop, e) : loopdev_attach(&loop, m->fd, "builderd-pool", e);
 	if (rc == 0)
 		rc = linears_up(s, m, l, loopdev_path(&loop, path), e);
 	cleanup_close(&loop.fd);
 	return rc;
 }
 
+/* --- bigger ------------------------------------------------------------------------------------------------------ */
+
+static uint64_t data_bytes_max(uint64_t meta_bytes)
+{
+	return meta_bytes / (2 * META_BYTES_PER_BLOCK) * BLOCK;
+}
+
+/* What the label should say now that the medium has the size that it has. */
+static void label_fit(const struct medium *m, struct label *l)
+{
+	uint64_t meta = le64toh(l->meta_bytes), data = (m->bytes - le64toh(l->data_offset)) / BLOCK * BLOCK;
+
+	if (m->meta_path && m->meta_bytes > meta)
+		meta = m->meta_bytes > META_MAX ? META_MAX : m->meta_bytes / META_STEP * META_STEP;
+	if (meta > le64toh(l->meta_bytes))
+		l->meta_bytes = htole64(meta);
+	if (data > data_bytes_max(meta)) {
+		log_warn("the pool cannot use all of its device: its metadata maps no more", KV("device", m->path),
+		        KV_U("bytes", data), KV_U("used", data_bytes_max(meta)));
+		data = data_bytes_max(meta);
+	}
+	if (data > le64toh(l->data_bytes))
+		l->data_bytes = htole64(data);
+}
+
+/* The label first, one sector: whatever stops afterwards is finished at the next start. */
+static int grow(struct store *s, const struct medium *m, struct label *l, struct err *e)
+{
+	const struct label before = *l;
+
+	if (s->access != STORE_SERVE)
+		return 0;
+	label_fit(m, l);
+	if (!memcmp(&before, l, sizeof(before)))
+		return 0;
+	int rc = label_write(m, l, e);
+	if (rc == 0)
+		log_info("the pool grows", KV("device", m->path), KV_U("from", le64toh(before.data_bytes)),
+		        KV_U("to", le64toh(l->data_bytes)), KV_U("metadata", le64toh(l->meta_bytes)));
+	return rc;
+}
+
+/* Under the pool's lock, if others know it already. */
+static int pool_bring_up(struct store *s, const struct medium *m, struct label *l, struct err *e)
+{
+	int rc = grow(s, m, l, e);
+
+	if (rc == 0)
+		rc = m->is_loop ? loop_linears_up(s, m, l, e) : linears_up(s, m, l, m->path, e);
+	/* A full pool makes writers wait, for an operator to enlarge it; admission keeps room (thin_volume.c). */
+	const struct pool_layout layout = {
+	        .block_bytes = BLOCK, .data_bytes = le64toh(l->data_bytes), .feature = "skip_block_zeroing"};
+	return rc < 0 ? rc : pool_up(&s->outer, &layout, e);
+}
+
+static bool has_grown(const struct store *s, const struct medium *m, struct err *e)
+{
+	struct label l, fit;
+
+	if (label_read(m, &l, e) <= 0 || strcmp(l.uuid, s->outer.row.uuid) != 0)
+		return false;
+	fit = l;
+	label_fit(m, &fit);
+	return memcmp(&fit, &l, sizeof(l)) != 0;
+}
+
+int outer_grow(struct store *s, struct err *e)
+{
+	const struct store_options o = {.dm_data_device = s->data_device,
+	        .dm_metadata_device = s->metadata_device,
+	        .dm_loop_file = s->loop_file,
+	        .access = STORE_CHANGE};
+	AUTO(medium_cleanup) struct medium m;
+	struct label l;
+	int rc = medium_open(&m, &o, e);
+
+	if (rc < 0 || !has_grown(s, &m, e))
+		return rc;
+	pthread_mutex_lock(&s->outer.lock);
+	rc = label_read(&m, &l, e);
+	if (rc > 0)
+		rc = pool_bring_up(s, &m, &l, e);
+	pthread_mutex_unlock(&s->outer.lock);
+	return rc;
+}
+
+/* --- up and down ------------------------------------------------------------------------------------------------- */
+
+static char *copy_of(const char *text)
+{
+	return text && text[0] ? xstrdup(text) : NULL;
+}
+
 int outer_up(struct store *s, const struct store_options *o, struct err *e)
 {
 	AUTO(medium_cleanup) struct medium m;
+	struct dm_state pool;
 	struct label l;
 	int rc = medium_open(&m, o, e);
 
@@ -277,23 +389,50 @@ int outer_up(struct store *s, const struct store_options *o, struct err *e)
 	if (!rc && s->access != STORE_SERVE)
 		return err_set(e, -ENODEV, "%s holds no pool of builderd's", m.path);
 	rc = rc ? adopt(s, &m, &l, e) : set_up(s, &m, &l, e);
+	if (rc == 0 && faccessat(s->dirfd, OUTER_REPAIRED, F_OK, 0) == 0)
+		rc = err_set(e, -EUCLEAN, "a repair was stopped half-way: run it again");
 	if (rc < 0)
 		return rc;
+	s->data_device = copy_of(o->dm_data_device);
+	s->metadata_device = copy_of(o->dm_metadata_device);
+	s->loop_file = copy_of(o->dm_loop_file);
 	s->outer.is_look = s->access == STORE_LOOK;
-	struct dm_state pool;
 	rc = dm_state_get(thin_name(&s->outer.row, "pool", 0).text, &pool, e);
 	s->was_up = rc == 0 && pool.exists && s->access == STORE_LOOK;
-	if (rc < 0)
-		return rc;
-	rc = m.is_loop ? loop_linears_up(s, &m, &l, e) : linears_up(s, &m, &l, m.path, e);
-	/* A full pool makes writers wait, for an operator to enlarge it; admission keeps room (thin_volume.c). */
-	const struct pool_layout layout = {
-	        .block_bytes = BLOCK, .data_bytes = le64toh(l.data_bytes), .feature = "skip_block_zeroing"};
 	if (rc == 0)
-		rc = pool_up(&s->outer, &layout, e);
+		rc = pool_bring_up(s, &m, &l, e);
 	if (rc == -EUCLEAN)
 		return err_wrap(e, "the host's pool is damaged: its metadata has to be repaired (thin_check, "
 		                   "thin_repair) while builderd is stopped");
+	return rc;
+}
+
+int outer_meta_up(struct store *s, const struct store_options *o, struct meta_facts *facts, struct err *e)
+{
+	AUTO(medium_cleanup) struct medium m;
+	struct loopdev loop = LOOPDEV_NONE;
+	char path[LOOPDEV_PATH_MAX];
+	struct label l;
+	int rc = medium_open(&m, o, e);
+
+	if (rc == 0)
+		rc = label_read(&m, &l, e);
+	if (rc <= 0)
+		return rc < 0 ? rc : err_set(e, -ENODEV, "%s holds no pool of builderd's", m.path);
+	s->outer.db = s->db;
+	rc = adopt(s, &m, &l, e);
+	if (rc == 0)
+		rc = pool_down(&s->outer, e); /* what a builderd left that died */
+	if (rc == 0 && m.is_loop)
+		rc = loopdev_attach(&loop, m.fd, "builderd-pool", e);
+	if (rc < 0)
+		return rc;
+	*facts =
+	        (struct meta_facts){.tid = s->outer.row.tid, .block_bytes = BLOCK, .data_bytes = le64toh(l.data_bytes)};
+	const char *data_path = m.is_loop ? loopdev_path(&loop, path) : m.path;
+	rc = thin_linear(&s->outer.row, "meta", l.meta_offset ? data_path : m.meta_path, le64toh(l.meta_offset),
+	        le64toh(l.meta_bytes), e);
+	cleanup_close(&loop.fd);
 	return rc;
 }
 

@@ -122,7 +122,7 @@ static int master_key_finish(struct store *s, struct err *e)
 	return s->access == STORE_LOOK || access(next, F_OK) < 0 ? 0 : store_master_rotate(s, NULL, e);
 }
 
-static void thin_close(struct store *s)
+void thin_end(struct store *s)
 {
 	if (!s)
 		return;
@@ -141,13 +141,16 @@ static void thin_close(struct store *s)
 	pthread_mutex_destroy(&s->keys_lock);
 	pthread_mutex_destroy(&s->outer.lock);
 	pthread_mutex_destroy(&s->lock);
+	free(s->data_device);
+	free(s->metadata_device);
+	free(s->loop_file);
 	free(s);
 }
 
-static int thin_open(const struct store_options *o, struct store **out, struct err *e)
+int thin_begin(const struct store_options *o, struct store **out, struct err *e)
 {
 	char db_path[THIN_STATE_DIR_MAX + 16];
-	struct store *s = xcalloc(1, sizeof(*s));
+	struct store *s = *out = xcalloc(1, sizeof(*s));
 
 	dm_init();
 	s->dirfd = s->lock_fd = s->keys_fd = s->headers_fd = s->jail_fd = -1;
@@ -165,12 +168,19 @@ static int thin_open(const struct store_options *o, struct store **out, struct e
 	int rc = state_dir_open(s, o, e);
 	if (rc == 0 && s->access != STORE_SERVE && faccessat(s->dirfd, "volumes.db", F_OK, 0) < 0)
 		rc = err_sys(e, -errno, "%s/volumes.db cannot be opened", s->dir);
+	if (rc < 0)
+		return rc;
+	snprintf(db_path, sizeof(db_path), "%s/volumes.db", s->dir);
+	return volumes_db_open(db_path, &s->db, e);
+}
+
+static int thin_open(const struct store_options *o, struct store **out, struct err *e)
+{
+	struct store *s;
+	int rc = thin_begin(o, &s, e);
+
 	if (rc == 0)
 		rc = jail_base_open(o->jail_dir, &s->jail_fd, e);
-	if (rc == 0) {
-		snprintf(db_path, sizeof(db_path), "%s/volumes.db", s->dir);
-		rc = volumes_db_open(db_path, &s->db, e);
-	}
 	if (rc == 0)
 		rc = master_key_open(s, o, e);
 	if (rc == 0)
@@ -186,7 +196,7 @@ static int thin_open(const struct store_options *o, struct store **out, struct e
 	if (rc == 0 && s->access != STORE_LOOK)
 		rc = reaper_start(s, e);
 	if (rc < 0) {
-		thin_close(s);
+		thin_end(s);
 		return rc;
 	}
 	*out = s;
@@ -210,7 +220,7 @@ const struct volume_ops volume_dm_ops = {
         .name = "dm",
         .probe = thin_probe,
         .open = thin_open,
-        .close = thin_close,
+        .close = thin_end,
         .usage = thin_usage,
         .blob_dir = thin_blob_dir,
         .chain_find = thin_chain_find,

@@ -3,8 +3,8 @@
  * The `dm` backend: a thread that looks every second whether a device of ours is suspended, and resumes it after two:
  * whoever uses it hangs meanwhile. It reads sysfs and resumes by an ioctl of its own, so that a call into libdevmapper
  * that does not end, perhaps because of that very device, does not stop it. A suspend that is still under way does not
- * show in sysfs: it cannot be taken back, it ends when the I/O below it does. Now and then it looks how full the pools
- * are, and says so once.
+ * show in sysfs: it cannot be taken back, it ends when the I/O below it does. A second thread, because it does call
+ * libdevmapper, looks how full the pools are, says so once, and enlarges the host's pool with its device.
  */
 #include "thin.h"
 
@@ -24,7 +24,7 @@
 #define SYS_BLOCK "/sys/block"
 #define LOOK_MS 1000
 #define SUSPENDED_MAX_MS 2000
-#define POOLS_EACH 5 /* looks */
+#define POOLS_LOOK_MS 5000
 
 struct suspended {
 	char name[DM_DEVICE_NAME_MAX], uuid[144];
@@ -33,11 +33,10 @@ struct suspended {
 };
 
 struct watchdog {
-	struct worker worker;
+	struct worker worker, pools;
 	struct store *store;
 	struct suspended *seen; /* owns */
 	size_t n_seen;
-	unsigned n_looks;
 };
 
 /* --- suspended devices ------------------------------------------------------------------------------------------- */
@@ -156,10 +155,23 @@ static void *watchdog_main(void *arg)
 {
 	struct watchdog *w = arg;
 
-	while (worker_wait(&w->worker, LOOK_MS)) {
+	while (worker_wait(&w->worker, LOOK_MS))
 		suspended_look(w);
-		if (++w->n_looks % POOLS_EACH == 0)
-			pools_look(w->store);
+	return NULL;
+}
+
+static void *pools_main(void *arg)
+{
+	struct watchdog *w = arg;
+	bool has_failed = false;
+
+	while (worker_wait(&w->pools, POOLS_LOOK_MS)) {
+		struct err e = ERR_INIT;
+		pools_look(w->store);
+		int rc = w->store->access == STORE_SERVE ? outer_grow(w->store, &e) : 0;
+		if (rc < 0 && !has_failed)
+			log_error("the pool cannot be enlarged", KV("error", e.msg));
+		has_failed = rc < 0;
 	}
 	return NULL;
 }
@@ -168,13 +180,15 @@ int watchdog_start(struct store *s, struct err *e)
 {
 	s->watchdog = xcalloc(1, sizeof(*s->watchdog));
 	s->watchdog->store = s;
-	return worker_start(&s->watchdog->worker, watchdog_main, s->watchdog, e);
+	int rc = worker_start(&s->watchdog->worker, watchdog_main, s->watchdog, e);
+	return rc < 0 ? rc : worker_start(&s->watchdog->pools, pools_main, s->watchdog, e);
 }
 
 void watchdog_stop(struct store *s)
 {
 	if (!s->watchdog)
 		return;
+	worker_stop(&s->watchdog->pools);
 	worker_stop(&s->watchdog->worker);
 	free(s->watchdog->seen);
 	free(STEAL(&s->watchdog));

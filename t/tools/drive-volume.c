@@ -6,9 +6,9 @@
  * fill NAME MIB   copy DIR   sum NAME   remove NAME   grow MIB   unmount check   hash   snapshot KEY   snapshot-cheap
  * KEY   seal KEY   discard   find KEY   share BUILD KEY open BUILD   delete BUILD lease BUILD ro|cow HOLDER JAIL|-
  * release LEASE|HOLDER   leases   blob NAME MIB   stop-in MS   usage
- * reap (wait until what is dead is gone)   calls (ioctls made)   reconcile look|repair   trim   threads N   tenants
- * FROM COUNT (opens them, making what is missing)   pause   shell CMD   probe   times (print the milliseconds of each
- * step from here on)
+ * reap (wait until what is dead is gone)   calls (ioctls made)   reconcile look|repair   grow-pool   grow-tenant MIB
+ * trim   threads N   tenants FROM COUNT (opens them, making what is missing)   pause   shell CMD   probe   times (print
+ * the milliseconds of each step from here on)
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -341,6 +341,16 @@ static int do_reconcile(char **a, struct err *e)
 	return rc;
 }
 
+static int do_grow_pool(char **a, struct err *e)
+{
+	return outer_grow(store, e);
+}
+
+static int do_grow_tenant(char **a, struct err *e)
+{
+	return tenant_grow(store, tenant, mib(a[0]), e);
+}
+
 static int do_calls(char **a, struct err *e)
 {
 	printf("%ju calls\n", (uintmax_t)dm_calls());
@@ -505,6 +515,8 @@ static const struct step {
         {"usage", 0, do_usage},
         {"reap", 0, do_reap},
         {"calls", 0, do_calls},
+        {"grow-pool", 0, do_grow_pool},
+        {"grow-tenant", 1, do_grow_tenant},
         {"reconcile", 1, do_reconcile},
         {"trim", 0, do_trim},
         {"pause", 0, do_pause},
@@ -559,6 +571,23 @@ static void dm_options(void)
 		ops = &volume_dm_ops;
 }
 
+/* drive-volume STATE_DIR outer-check|outer-repair: on a store that nobody has open. */
+static int outer_mend(bool is_repair)
+{
+	struct outer_report r = {.is_repair = is_repair};
+	struct err e = ERR_INIT;
+
+	options.access = STORE_CHANGE;
+	int rc = outer_repair(&options, &r, &e);
+	printf("%s%s\n",
+	        rc < 0          ? "failed: "
+	        : !r.is_damaged ? ""
+	        : is_repair     ? "repaired: "
+	                        : "damaged: ",
+	        rc < 0 ? e.msg : r.text);
+	return rc < 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct err e = ERR_INIT;
@@ -576,6 +605,8 @@ int main(int argc, char **argv)
 	dm_options();
 	if (getenv("DRIVE_TENANT"))
 		tenant = getenv("DRIVE_TENANT");
+	if (argc == 3 && !strncmp(argv[2], "outer-", 6))
+		return outer_mend(!strcmp(argv[2], "outer-repair"));
 	if (ops->open(&options, &store, &e) < 0) {
 		printf("open failed: %s: %s\n", err_kind_name(e.kind), e.msg);
 		return 1;

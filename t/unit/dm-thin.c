@@ -12,6 +12,8 @@
 
 #include "base/cleanup.h"
 #include "dm/keys.h"
+#include "dm/luks.h"
+#include "dm/thin.h"
 #include "dm/volumes_db.h"
 
 static char dir[] = "/tmp/builderd-dm-XXXXXX";
@@ -216,4 +218,23 @@ Test(transactions, rows)
 	cr_assert_eq(volumes_db_pool_delete(db, pool.id, &e), 0);
 	cr_assert_eq(volumes_db_pool_get(db, "acme", &pool, &e), -ENOENT);
 	volumes_db_close(db);
+}
+
+/* --- how a tenant's decrypted device is divided --------------------------------------------------------------------
+ */
+
+Test(layout, regions)
+{
+	static const uint64_t mib[] = {256, 1024, 8192, 100 * 1024, 1024 * 1024};
+
+	for (size_t i = 0; i < ARRAY_LEN(mib); i++) {
+		uint64_t bytes = mib[i] << 20, meta = inner_meta_bytes(bytes);
+		struct inner_split now = inner_split(bytes, meta), later = inner_split(3 * bytes, meta);
+		cr_assert_eq(2 * meta + now.data + LUKS_DATA_OFFSET, bytes, "all of it is used");
+		cr_assert_eq(now.data_offset, later.data_offset, "data stays where it is when a tenant grows");
+		cr_assert_geq(inner_bytes_max(meta), 3 * bytes, "%ju MiB can grow threefold", (uintmax_t)mib[i]);
+		cr_assert_geq(meta / 96, inner_split(inner_bytes_max(meta), meta).data >> 16, "and then be mapped");
+	}
+	cr_assert_eq(inner_split(1ull << 30, 0).meta, 16u << 20, "an older pool has what older versions gave it");
+	cr_assert_eq(inner_split(100ull << 30, 0).meta, 150u << 20);
 }
