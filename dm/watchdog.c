@@ -119,13 +119,13 @@ static void suspended_look(struct watchdog *w)
 
 /* --- how full the pools are -------------------------------------------------------------------------------------- */
 
-static void pool_look(struct pool *p, const char *tenant)
+static bool pool_look(struct pool *p, const char *tenant)
 {
 	struct pool_usage u;
 	char trouble[128];
 
 	if (pool_usage_get(p, &u, NULL) < 0)
-		return;
+		return false;
 	pool_trouble(&u, trouble, sizeof(trouble));
 	if (trouble[0] && !p->is_in_trouble)
 		log_error("a pool needs attention", KV("pool", thin_name(&p->row, "pool", 0).text),
@@ -133,13 +133,17 @@ static void pool_look(struct pool *p, const char *tenant)
 	else if (!trouble[0] && p->is_in_trouble)
 		log_info("a pool is well again", KV("pool", thin_name(&p->row, "pool", 0).text), KV("tenant", tenant));
 	p->is_in_trouble = trouble[0] != 0;
+	return !u.is_full && u.data_total - u.data_used >= POOL_KEEP_BYTES;
 	p->is_meta_full = pool_meta_is_full(&u);
 }
 
-/* A tenant that is being opened or repaired is looked at another time. */
+/* While the host's pool is full, a tenant's may hold the lock of its metadata in a commit that waits for room: to ask
+ * it would be to wait as well, with libdevmapper's lock held, and nobody could enlarge the host's. A tenant that is
+ * being opened or repaired is looked at another time. */
 static void pools_look(struct store *s)
 {
-	pool_look(&s->outer, "");
+	if (!pool_look(&s->outer, ""))
+		return;
 	for (struct tenant *t = tenants_first(s); t; t = t->next) {
 		if (pthread_mutex_trylock(&t->lock))
 			continue;
@@ -167,8 +171,8 @@ static void *pools_main(void *arg)
 
 	while (worker_wait(&w->pools, POOLS_LOOK_MS)) {
 		struct err e = ERR_INIT;
-		pools_look(w->store);
 		int rc = w->store->access == STORE_SERVE ? outer_grow(w->store, &e) : 0;
+		pools_look(w->store);
 		if (rc < 0 && !has_failed)
 			log_error("the pool cannot be enlarged", KV("error", e.msg));
 		has_failed = rc < 0;
