@@ -23,6 +23,8 @@ const struct admin_row admin_table[ADMIN_COMMAND_COUNT] = {
         [ADMIN_HEADER_BACKUP] = {"header backup", STORE_LOOK, ADMIN_WANT_TENANT, 0, 1, false},
         [ADMIN_HEADER_RESTORE] = {"header restore", STORE_CHANGE, ADMIN_WANT_TENANT, 0, 1, false},
         [ADMIN_FSCK] = {"fsck", STORE_LOOK, 0, ADMIN_REPAIR, 0, true},
+        [ADMIN_GROW] = {"grow", STORE_CHANGE, ADMIN_WANT_TENANT, 0, 0, false},
+        [ADMIN_ENLARGE] = {"enlarge", STORE_CHANGE, 0, 0, 0, false},
         [ADMIN_DESTROY] = {"destroy", STORE_CHANGE, ADMIN_WANT_TENANT, 0, 0, false},
 };
 

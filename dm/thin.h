@@ -354,6 +354,7 @@ struct outer_report {
 	char text[400];
 };
 int outer_repair(const struct store_options *o, struct outer_report *r, struct err *e);
+int thin_host_repair(const struct store_options *o, bool is_repair, char text[400], struct err *e);
 
 /* thin_store.c: a store with its directory, lock and database only; closed by thin_end, which takes NULL. */
 int thin_begin(const struct store_options *o, struct store **out, struct err *e);

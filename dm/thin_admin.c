@@ -459,6 +459,41 @@ static int admin_trim(struct store *s, struct admin_call *c, struct err *e)
 	return rc;
 }
 
+/* --- more room ---------------------------------------------------------------------------------------------------- */
+
+static int admin_grow(struct store *s, struct admin_call *c, struct err *e)
+{
+	const char *tenant = c->request->tenant;
+	struct device_row row;
+	int rc = tenant_grow(s, tenant, c->request->bytes, e);
+
+	if (rc == -ENOENT)
+		return err_kind_set(e, rc, ERR_KIND_NOT_FOUND, "there is no tenant %s", tenant);
+	if (rc == 0)
+		rc = volumes_db_device_get(s->db, s->outer.row.id, "tenant", tenant, &row, e);
+	if (rc < 0)
+		return rc;
+	jsonw_text(c->json, "tenant", tenant);
+	jsonw_number(c->json, "size_bytes", row.size_bytes);
+	return 0;
+}
+
+static int admin_enlarge(struct store *s, struct admin_call *c, struct err *e)
+{
+	struct pool_usage before, after;
+	int rc = pool_usage_get(&s->outer, &before, e);
+
+	if (rc == 0)
+		rc = outer_grow(s, e);
+	if (rc == 0)
+		rc = pool_usage_get(&s->outer, &after, e);
+	if (rc < 0)
+		return rc;
+	jsonw_number(c->json, "data_bytes_before", before.data_total);
+	jsonw_number(c->json, "data_bytes", after.data_total);
+	return 0;
+}
+
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static admin_fn *const commands[ADMIN_COMMAND_COUNT] = {
@@ -472,6 +507,8 @@ static admin_fn *const commands[ADMIN_COMMAND_COUNT] = {
         [ADMIN_TRIM] = admin_trim,
         [ADMIN_ORPHANS] = thin_orphans,
         [ADMIN_FSCK] = thin_fsck,
+        [ADMIN_GROW] = admin_grow,
+        [ADMIN_ENLARGE] = admin_enlarge,
         [ADMIN_DESTROY] = thin_admin_destroy,
         [ADMIN_REKEY] = thin_admin_rekey,
         [ADMIN_HEADER_BACKUP] = thin_admin_header_backup,

@@ -402,8 +402,8 @@ int outer_up(struct store *s, const struct store_options *o, struct err *e)
 	if (rc == 0)
 		rc = pool_bring_up(s, &m, &l, e);
 	if (rc == -EUCLEAN)
-		return err_wrap(e, "the host's pool is damaged: its metadata has to be repaired (thin_check, "
-		                   "thin_repair) while builderd is stopped");
+		return err_wrap(e, "the host's pool is damaged: run \"builder-volume fsck --repair\" while builderd is "
+		                   "stopped");
 	return rc;
 }
 

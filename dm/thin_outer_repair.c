@@ -140,3 +140,15 @@ int outer_repair(const struct store_options *o, struct outer_report *r, struct e
 	thin_end(s);
 	return rc;
 }
+
+int thin_host_repair(const struct store_options *o, bool is_repair, char text[400], struct err *e)
+{
+	struct outer_report r = {.is_repair = is_repair};
+
+	dm_init();
+	int rc = outer_repair(o, &r, e);
+	memcpy(text, r.text, sizeof(r.text));
+	if (rc == 0 && r.is_damaged && !is_repair)
+		return err_kind_set(e, -EUCLEAN, ERR_KIND_INTERNAL, "the host's pool is damaged: %.300s", r.text);
+	return rc < 0 ? rc : r.is_damaged;
+}

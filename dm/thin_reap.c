@@ -277,6 +277,7 @@ static void *reaper_main(void *arg)
 	volume_stop_fd_set(r->worker.stop_fd);
 	damaged_open(r);
 	unfinished_open(r);
+	left = round_run(r); /* the host's pool may have dead ones, too, and nobody pokes for them */
 	while (worker_wait(&r->worker, left ? AGAIN_MS : -1))
 		left = round_run(r);
 	return NULL;

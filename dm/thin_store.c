@@ -243,4 +243,5 @@ const struct volume_ops volume_dm_ops = {
         .lease_list = thin_lease_list,
         .trim = thin_trim,
         .admin = thin_admin,
+        .host_repair = thin_host_repair,
 };

@@ -181,6 +181,11 @@ struct volume_ops {
 
 	/* An administrator's command, through admin_run() (dm/admin.h). From any thread. */
 	int (*admin)(struct store *s, struct admin_call *c, struct err *e);
+
+	/* What all tenants' storage lies on, while no store is open on it: check it, and repair it if IS_REPAIR. 0: it
+	 * is well; 1: it was damaged and is repaired; -EUCLEAN: it is damaged. TEXT is what was found. -EBUSY: it is in
+	 * use. NULL: the backend has nothing of the kind. */
+	int (*host_repair)(const struct store_options *o, bool is_repair, char text[400], struct err *e);
 };
 
 /* FD (an eventfd, say; borrowed, -1: none) speaks for the calling thread: once it is readable, what a backend does for

@@ -133,8 +133,8 @@ static bool pool_look(struct pool *p, const char *tenant)
 	else if (!trouble[0] && p->is_in_trouble)
 		log_info("a pool is well again", KV("pool", thin_name(&p->row, "pool", 0).text), KV("tenant", tenant));
 	p->is_in_trouble = trouble[0] != 0;
-	return !u.is_full && u.data_total - u.data_used >= POOL_KEEP_BYTES;
 	p->is_meta_full = pool_meta_is_full(&u);
+	return !u.is_full && u.data_total - u.data_used >= POOL_KEEP_BYTES;
 }
 
 /* While the host's pool is full, a tenant's may hold the lock of its metadata in a commit that waits for room: to ask

@@ -392,6 +392,8 @@ enum admin_command {
 	ADMIN_HEADER_BACKUP,
 	ADMIN_HEADER_RESTORE,
 	ADMIN_FSCK,
+	ADMIN_GROW,    /* tenant, bytes: how big it is to be */
+	ADMIN_ENLARGE, /* the host's pool, to what its device has become */
 	ADMIN_COMMAND_COUNT
 };
 

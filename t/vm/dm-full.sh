@@ -88,6 +88,26 @@ is "$(ls "$state/dm" | grep -c '^damaged-.*\.meta$'):$(ls "$state/dm" | grep -c 
 cp "$state/dm/"damaged-*.meta "$state/dm/repaired.meta"
 like "$(drive probe)" "a repair was stopped half-way" "a repair that was stopped half-way must be finished first"
 rm "$state/dm/repaired.meta"
+
+# --- the same by the tool
+volume() {
+	env "UNKEY_BUILDERD_STATE_DIR=$state" "UNKEY_BUILDERD_DM_LOOP_FILE=$DM_LOOP_FILE" timeout 170 "$build/builder-volume" "$@" 2>&1
+}
+dd if=/dev/urandom of="$DM_LOOP_FILE" bs=4096 seek=256 count=1 conv=notrunc status=none
+out=$(volume fsck)
+is $? 5 "fsck: damaged, the storage cannot be opened" || diag "$out"
+like "$out" "the host's pool is damaged: " "and it says so"
+out=$(volume fsck --repair)
+is $? 0 "fsck --repair" || diag "$out"
+like "$out" "the host's pool was damaged and has been repaired" "repairs it"
+out=$(volume fsck)
+is $? 0 "after it all is well" || diag "$out"
+like "$(volume grow acme 3G)" "size.bytes *3221225472|3\.2 GB" "grow" || diag "$(volume grow acme 3G)"
+like "$(volume grow acme 1G)" "it can only become bigger" "not smaller"
+like "$(volume grow nobody 4G)" "there is no tenant nobody" "nobody's"
+truncate -s +64M "$DM_LOOP_FILE"
+ok "enlarge" volume enlarge
+is "$(drive shell "dmsetup table $pool" | awk '{print $2 / 2048}')" "1031" "the pool has what the file has"
 ok "all is well" drive open b1 delete b1 reap
 leaks_end
 done_testing

@@ -130,6 +130,23 @@ static const struct volume_ops *backend_find(const struct config *c)
 	return &volume_file_ops;
 }
 
+/* Before a check of everything: without the host's pool nothing of it can be opened. One that is up (builderd was
+ * killed) is well enough to be up. */
+static int host_check(const struct volume_ops *ops, const struct store_options *o, bool is_repair, struct err *e)
+{
+	struct err why = ERR_INIT;
+	char text[400] = "";
+	int rc = ops->host_repair ? ops->host_repair(o, is_repair, text, &why) : 0;
+
+	if (rc == -EBUSY)
+		return 0;
+	if (rc > 0)
+		fprintf(stderr, "builder-volume: the host's pool was damaged and has been repaired: %s\n", text);
+	if (rc < 0)
+		*e = why;
+	return rc < 0 ? rc : 0;
+}
+
 static int store_run(struct link *l, const struct msg_admin_request *r, const int *fds, uint32_t n_fds,
         struct buf *json, struct err *e)
 {
@@ -144,7 +161,9 @@ static int store_run(struct link *l, const struct msg_admin_request *r, const in
 	if (rc < 0)
 		return rc;
 	o.access = admin_access(r);
-	rc = ops->open(&o, &s, e);
+	rc = r->command == ADMIN_FSCK ? host_check(ops, &o, r->flags & ADMIN_REPAIR, e) : 0;
+	if (rc == 0)
+		rc = ops->open(&o, &s, e);
 	if (rc == -EWOULDBLOCK)
 		return err_set(e, rc, "a builderd has the storage in %s open, but does not listen at %s",
 		        l->config->state_dir, l->config->volume_socket[0] ? l->config->volume_socket : "any socket");

@@ -4,6 +4,7 @@
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -64,6 +65,23 @@ static int fill_fsck(const struct options *o, struct msg_admin_request *r, struc
 	return fill_tenant(o, r, e);
 }
 
+/* 64G: with a suffix of 1024s, as sizes are written everywhere here. */
+static int fill_grow(const struct options *o, struct msg_admin_request *r, struct err *e)
+{
+	static const char suffixes[] = "KMGT";
+	char *end;
+
+	errno = 0;
+	unsigned long long n = strtoull(o->args[1], &end, 10);
+	const char *at = *end ? strchr(suffixes, *end) : NULL;
+	unsigned shift = at ? 10 * (unsigned)(at - suffixes + 1) : 0;
+	if (errno || end == o->args[1] || o->args[1][0] == '-' || (*end && (!at || end[1])) ||
+	        n > UINT64_MAX >> (shift + 1))
+		return err_set(e, -EINVAL, "grow: \"%.40s\" is not a size such as 128G", o->args[1]);
+	r->bytes = (uint64_t)n << shift;
+	return fill_tenant(o, r, e);
+}
+
 static int fill_rekey(const struct options *o, struct msg_admin_request *r, struct err *e)
 {
 	if (o->n_args + o->is_all + o->is_master != 1)
@@ -102,6 +120,10 @@ const struct command commands[] = {
                 fill_rekey, show_rekey, NULL, NULL},
         {"header", "backup|restore TENANT FILE", "a tenant's LUKS header into a file, or back", 3, 3,
                 ADMIN_HEADER_BACKUP, false, fill_header, show_facts, header_begin, header_end},
+        {"grow", "TENANT SIZE", "more room for a tenant: SIZE in all, such as 128G", 2, 2, ADMIN_GROW, false, fill_grow,
+                show_facts, NULL, NULL},
+        {"enlarge", "", "the host's pool takes what its device or file has become", 0, 0, ADMIN_ENLARGE, false, NULL,
+                show_facts, NULL, NULL},
         {"destroy", "TENANT", "a tenant with all it has, for ever", 1, 1, ADMIN_DESTROY, true, NULL, show_facts, NULL,
                 NULL},
         {0},
