@@ -119,14 +119,14 @@ ok "K = D, intent, no message: undone" drive open c2
 is "$(sql "SELECT count(*) FROM intents"):$(devices build)" "0:0" "no intent, no device"
 
 # Steps 1 and 2.
-crash open c2
+crash open c2 reap
 sql "INSERT INTO devices (pool, id, kind, name, size_bytes, own_bytes, is_ready) VALUES ($inner, 5001, 'build', 'x', 1048576, 0, 0); INSERT INTO intents VALUES ($inner, $(status_id "$pool")+1, 1, 5001)"
 ok "a thin device behind the back of the database" dmsetup message "$pool" 0 "create_thin 5001"
 ok "K = D, intent, message sent: undone" drive open c2 shell "! dmsetup message $pool 0 'delete 5001' 2>/dev/null"
 is "$(sql "SELECT count(*) FROM intents"):$(devices build)" "0:0" "no intent, no device, no thin id"
 
 # Steps 1 to 3.
-crash open c2
+crash open c2 reap
 k=$(status_id "$pool")
 sql "INSERT INTO devices (pool, id, kind, name, size_bytes, own_bytes, is_ready) VALUES ($inner, 5002, 'build', 'x', 1048576, 0, 0); INSERT INTO intents VALUES ($inner, $k+1, 1, 5002)"
 ok "a thin device behind the back of the database" dmsetup message "$pool" 0 "create_thin 5002"
@@ -136,7 +136,7 @@ is "$(sql "SELECT count(*) FROM intents"):$(devices build)" "0:0" "no intent, no
 
 # A deletion, before and after its message.
 for sent in no yes; do
-	crash open c2
+	crash open c2 reap
 	k=$(status_id "$pool")
 	ok "a thin device behind the back of the database" dmsetup message "$pool" 0 "create_thin 501$k"
 	sql "INSERT INTO devices (pool, id, kind, name, size_bytes, own_bytes, is_ready) VALUES ($inner, 501$k, 'golden', 'g$sent', 1048576, 0, 1); INSERT INTO intents VALUES ($inner, $k+1, 2, 501$k)"
