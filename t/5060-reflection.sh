@@ -13,8 +13,9 @@ is "$?" 0 "v1alpha: the same" || tap_show "$tmp/v1alpha"
 for service in builder.v1.BuilderService grpc.health.v1.Health grpc.reflection.v1.ServerReflection grpc.reflection.v1alpha.ServerReflection; do
 	ok "$service is listed and described" grep -qx "service $service" "$tmp/v1"
 done
-is "$(grep -c '^method builder.v1.BuilderService/' "$tmp/v1")" 8 "all methods are described"
+is "$(grep '^method builder.v1.BuilderService/' "$tmp/v1" | sort -u | wc -l)" 8 "all methods are described"
 ok "what a file imports comes with it" grep -qx 'file google/protobuf/timestamp.proto' "$tmp/v1"
+is "$(grep -c '^error' "$tmp/v1")" 3 "every service that is listed is described: only what is asked for in vain is an error" || tap_show "$tmp/v1"
 for symbol in builder.v1.BuildJob builder.v1.BuildJob.build_id builder.v1.BuildState builder.v1.BuilderService.GetBuild google.protobuf.Timestamp; do
 	ok "$symbol is found" grep -qx "symbol $symbol" "$tmp/v1"
 done
