@@ -205,6 +205,7 @@ static void *party_run(void *arg)
 		}
 	}
 	pool_end(&p->member, p->used);
+	p->grant = p->used; /* the rest is for the others, who may still run */
 	return NULL;
 }
 
