@@ -202,11 +202,11 @@ sane() { # after recovery: rows, leases and the kernel agree
 	is "$(kernel_ids)" "$(sql "SELECT id FROM devices WHERE pool=(SELECT id FROM pools WHERE tenant='acme') ORDER BY id" | paste -sd' ')" \
 		"$1: the pool has what the rows say"
 }
-crash 0 open b1 -- lease b1 cow vm5 vm5/root
+crash 0 open b1 reap -- lease b1 cow vm5 vm5/root
 read -r ioctls steps <"$CRASH_COUNT"
 for _ in 1 2 3 4 5; do # threads that look at the pools every few seconds may have been counted, too
 	[ "$ioctls" -gt 4 ] || break
-	crash 0 release vm5 -- lease b1 cow vm5 vm5/root
+	crash 0 release vm5 reap -- lease b1 cow vm5 vm5/root
 	read -r ioctls steps <"$CRASH_COUNT"
 done
 ok "a COW lease is at most four ioctls of device-mapper: $ioctls" test "$ioctls" -le 4
