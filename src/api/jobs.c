@@ -518,8 +518,7 @@ void jobs_free(struct jobs *j)
 	free(j);
 }
 
-/* The callback may not change jobs: it only collects ids. */
-static int collect(void *arg, const struct job *job)
+int jobs_collect_id(void *arg, const struct job *job)
 {
 	buf_append(arg, job->build_id, BUILD_ID_MAX);
 	return 0;
@@ -583,7 +582,7 @@ int jobs_recover(struct jobs *j, struct err *e)
 {
 	AUTO_BUF struct buf ids = {0};
 	bool was_stopping = j->is_stopping;
-	int rc = store_job_each_unfinished(j->store, collect, &ids, e);
+	int rc = store_job_each_unfinished(j->store, jobs_collect_id, &ids, e);
 
 	j->is_stopping = true; /* in the order of creation: nothing starts before all are queued */
 	for (size_t at = 0; rc >= 0 && at < ids.len; at += BUILD_ID_MAX) {

@@ -142,6 +142,8 @@ unsigned jobs_waiting(const struct jobs *j, const char *tenant_id);
 void jobs_retention_start(struct jobs *j);
 
 /* --- between jobs*.c --- */
+/* A store_job_fn, which may not change jobs: appends the id, BUILD_ID_MAX bytes, to ARG, a struct buf. */
+int jobs_collect_id(void *arg, const struct job *job);
 /* A line about JOB; LIVE may be NULL. */
 void jobs_audit(const struct jobs *j, const struct live_job *live, const struct job *job, struct audit_event *ev);
 /* The network, if that is what WHY is about; NULL: it may be reached. */

@@ -14,12 +14,6 @@
 #define AT_ONCE 64            /* the others come soon after */
 #define SOON_MS 10000
 
-static int collect(void *arg, const struct job *job)
-{
-	buf_append(arg, job->build_id, BUILD_ID_MAX);
-	return 0;
-}
-
 static void build_expire(struct jobs *j, const char *build_id)
 {
 	AUTO_JOB struct job job;
@@ -43,7 +37,7 @@ static void look(void *arg)
 	int64_t before = time_wall_ms() - (int64_t)j->config->retention_days * MS_DAY;
 
 	j->retention_timer = NULL;
-	if (store_job_each_ended(j->store, before, AT_ONCE, collect, &ids, &e) < 0)
+	if (store_job_each_ended(j->store, before, AT_ONCE, jobs_collect_id, &ids, &e) < 0)
 		log_error("old builds cannot be looked up", KV("error", e.msg));
 	for (size_t at = 0; at < ids.len && !j->is_stopping; at += BUILD_ID_MAX)
 		build_expire(j, ids.data + at);

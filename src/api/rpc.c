@@ -58,11 +58,6 @@ const char *rpc_peer(const struct rpc_call *c)
 	return c->x->conn->peer;
 }
 
-enum peer_identity rpc_peer_identity(const struct rpc_call *c)
-{
-	return c->x->conn->identity;
-}
-
 const void *rpc_caller(const struct rpc_call *c)
 {
 	return c->x->caller;

@@ -79,8 +79,6 @@ unsigned rpc_code_http_status(enum rpc_code code);
 const char *rpc_header(const struct rpc_call *c, const char *name);
 /* "192.0.2.1:4711", "[2001:db8::1]:4711" or "uid=1000,pid=4711". */
 const char *rpc_peer(const struct rpc_call *c);
-/* Of the connection, not of what the request claims. */
-enum peer_identity rpc_peer_identity(const struct rpc_call *c);
 const struct rpc_method *rpc_method(const struct rpc_call *c);
 /* True if the answer goes out as JSON. */
 bool rpc_is_json(const struct rpc_call *c);
